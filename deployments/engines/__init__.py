@@ -1,0 +1,1 @@
+"""Engines: everything that turns a `GenerationRequest` into typed engine inputs, behind one contract (`base`)."""

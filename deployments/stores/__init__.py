@@ -1,0 +1,1 @@
+"""Stores: where responses outlive the request that made them, behind one contract (`base`)."""
