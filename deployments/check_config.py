@@ -1,0 +1,133 @@
+"""Holds a Serve config file to what Serve and the applications really read, before anything starts.
+
+Serve ignores keys that it does not know, at every level; a misspelt `num_replica` would silently mean one replica. Here
+every key must be known, and the `args` of the two applications are validated by their own models.
+
+`python -m deployments.check_config FILE` prints what is wrong and exits with 1, or exits with 0.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from deployments.config import EnginesSettings, GatewaySettings
+
+_ARGS: dict[str, type[BaseModel]] = {
+    "deployments.app:build_engines": EnginesSettings,
+    "deployments.app:build_gateway": GatewaySettings,
+}
+
+
+class ConfigError(Exception):
+    """The file cannot be served. The message has one line a problem, each headed by the setting's path."""
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The file's content, checked.
+
+    Raises:
+        ConfigError: the file is not there, no YAML, or has unknown or wrong settings.
+    """
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as exc:
+        raise ConfigError(f"{path}: {exc}") from exc
+    problems = [*_serve_problems(config), *_args_problems(config)] if isinstance(config, dict) else ["not a mapping"]
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
+    return config
+
+
+def _serve_problems(config: dict[str, Any]) -> list[str]:
+    # Serve's schema is imported late: it costs seconds, and a missing file should be told at once.
+    from ray.serve.schema import ServeDeploySchema  # noqa: PLC0415
+
+    schema = ServeDeploySchema.model_json_schema()
+    _make_strict(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    problems: list[str] = []
+    for error in validator.iter_errors(config):
+        problems += _describe(error)
+    return problems
+
+
+def _make_strict(schema: Any) -> None:
+    """Forbid, everywhere below, the properties that the schema does not name."""
+    if isinstance(schema, dict):
+        if "properties" in schema:
+            schema["additionalProperties"] = False
+        for part in schema.values():
+            _make_strict(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            _make_strict(part)
+
+
+def _describe(error: jsonschema.ValidationError) -> list[str]:
+    """The problem by the setting's path: of alternatives, the ones that came furthest into the file."""
+    if error.context:
+        deepest = max(len(inner.absolute_path) for inner in error.context)
+        nested = [inner for inner in error.context if len(inner.absolute_path) == deepest and inner.validator != "type"]
+        if nested:
+            return [line for inner in nested for line in _describe(inner)]
+    at = _path(error.absolute_path)
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        known = list(error.schema["properties"])
+        return [f"{_join(at, key)}: unknown setting{_hint(key, known)}" for key in error.instance if key not in known]
+    return [f"{at}: {error.message}"]
+
+
+def _args_problems(config: dict[str, Any]) -> list[str]:
+    problems = []
+    applications = config.get("applications")
+    for index, app in enumerate(applications if isinstance(applications, list) else []):
+        model = _ARGS.get(app.get("import_path", "")) if isinstance(app, dict) else None
+        if model is None:
+            continue
+        try:
+            model.model_validate(app.get("args", {}))
+        except ValidationError as exc:
+            at = f"applications[{index}].args"
+            problems += [f"{_join(at, _path(e['loc']))}: {_reason(e)}" for e in exc.errors()]
+    return problems
+
+
+def _reason(error: Any) -> str:
+    return "unknown setting" if error["type"] == "extra_forbidden" else str(error["msg"])
+
+
+def _path(parts: Any) -> str:
+    path = ""
+    for part in parts:
+        path = f"{path}[{part}]" if isinstance(part, int) else _join(path, part)
+    return path
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path and key and not key.startswith("[") else f"{path}{key}"
+
+
+def _hint(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def main() -> int:
+    """The command line."""
+    try:
+        load(Path(sys.argv[1] if len(sys.argv) > 1 else "serve_config.yaml"))
+    except ConfigError as exc:
+        print(exc, file=sys.stderr)  # noqa: T201 - the command's output
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,65 @@
+"""The engine deployments: one Serve replica hosts one engine, and answers through the wire format of `engines.wire`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from ray import serve
+
+from deployments.config import ModelSettings, ScriptedSettings
+from deployments.engines import wire
+from deployments.engines.base import Engine
+from deployments.engines.fleet import Card
+from deployments.engines.scripted_engine import ScriptedEngine
+
+
+class EngineImpl:
+    """A replica of one model. Serve's handle calls `generate`, `status` and `check`; its controller `check_health`."""
+
+    async def __init__(self, settings: ModelSettings, backend: str | None) -> None:
+        replica_id = serve.get_replica_context().replica_id.unique_id
+        self._engine = await _start(settings, backend, replica_id)
+
+    async def generate(self, request: bytes) -> AsyncIterator[bytes]:
+        """The frames of one generation; ends when the engine finished, refused or died."""
+        async for frame in wire.serve(self._engine, request):
+            yield frame
+
+    async def status(self) -> bytes:
+        """The engine's `EngineStatus` as msgpack."""
+        return msgspec.msgpack.encode(await self._engine.status())
+
+    async def check(self) -> None:
+        """Raise unless the engine can generate."""
+        await self._engine.check()
+
+    async def check_health(self) -> None:
+        """Raise unless the engine can generate; Serve replaces a replica that does so three times."""
+        await self._engine.check()
+
+    async def __del__(self) -> None:
+        """Awaited by Serve when the replica stops."""
+        await self._engine.close()
+
+
+async def _start(settings: ModelSettings, backend: str | None, replica_id: str) -> Engine:
+    if isinstance(settings, ScriptedSettings):
+        return ScriptedEngine(replica_id)
+    # vLLM takes seconds to import and is absent where only the gateway runs.
+    from deployments.engines.vllm_engine import VllmEngine  # noqa: PLC0415
+
+    return await VllmEngine.start(settings, replica_id=replica_id, distributed_executor_backend=backend)
+
+
+class CatalogueImpl:
+    """Root of the engines application: knows which models it serves. Holds no engine itself."""
+
+    def __init__(self, cards: list[Card], *engines: Any) -> None:
+        """`engines` are the handles that make the engine deployments part of this application."""
+        self._cards = msgspec.msgpack.encode(cards)
+
+    async def models(self) -> bytes:
+        """The cards of all models as msgpack."""
+        return self._cards
