@@ -15,7 +15,7 @@ from ray.serve import Application
 
 from deployments.config import EnginesSettings, GatewaySettings, ModelSettings, ScriptedSettings, VllmModelSettings
 from deployments.engine import CatalogueImpl, EngineImpl
-from deployments.engines.fleet import Card
+from deployments.engines.base import Card
 from deployments.engines.parallelism import Placement, placement
 from deployments.ingress import GatewayImpl
 

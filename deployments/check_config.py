@@ -47,15 +47,33 @@ def load(path: Path) -> dict[str, Any]:
 
 def _serve_problems(config: dict[str, Any]) -> list[str]:
     # Serve's schema is imported late: it costs seconds, and a missing file should be told at once.
+
+    from ray.serve.config import AutoscalingConfig  # noqa: PLC0415
     from ray.serve.schema import ServeDeploySchema  # noqa: PLC0415
 
-    schema = ServeDeploySchema.model_json_schema()
-    _make_strict(schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    problems: list[str] = []
-    for error in validator.iter_errors(config):
-        problems += _describe(error)
+    problems = _schema_problems(config, ServeDeploySchema)
+    if not problems:
+        # Serve's schema takes any mapping here, and drops what it does not know later.
+        for at, deployment in _deployments(config):
+            if isinstance(scaling := deployment.get("autoscaling_config"), dict):
+                problems += _schema_problems(scaling, AutoscalingConfig, at=f"{at}.autoscaling_config")
     return problems
+
+
+def _deployments(config: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Every deployment's own settings, with their path."""
+    return [
+        (f"applications[{i}].deployments[{j}]", deployment)
+        for i, app in enumerate(config.get("applications", []))
+        for j, deployment in enumerate(app.get("deployments", []))
+    ]
+
+
+def _schema_problems(settings: dict[str, Any], model: type[BaseModel], *, at: str = "") -> list[str]:
+    schema = model.model_json_schema()
+    _make_strict(schema)
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(settings)
+    return [_join(at, line) for error in errors for line in _describe(error)]
 
 
 def _make_strict(schema: Any) -> None:
@@ -95,8 +113,13 @@ def _args_problems(config: dict[str, Any]) -> list[str]:
             model.model_validate(app.get("args", {}))
         except ValidationError as exc:
             at = f"applications[{index}].args"
-            problems += [f"{_join(at, _path(e['loc']))}: {_reason(e)}" for e in exc.errors()]
+            problems += [f"{_join(at, _path(_settings_path(e['loc'])))}: {_reason(e)}" for e in exc.errors()]
     return problems
+
+
+def _settings_path(loc: tuple[int | str, ...]) -> list[int | str]:
+    """Where an error is, without the name of the engine that pydantic puts after a model's place in the list."""
+    return [part for i, part in enumerate(loc) if i < 2 or loc[i - 2] != "models"]
 
 
 def _reason(error: Any) -> str:

@@ -10,8 +10,7 @@ from ray import serve
 
 from deployments.config import ModelSettings, ScriptedSettings
 from deployments.engines import wire
-from deployments.engines.base import Engine
-from deployments.engines.fleet import Card
+from deployments.engines.base import Card, Engine
 from deployments.engines.scripted_engine import ScriptedEngine
 
 

@@ -80,6 +80,11 @@ class LiveResponse:
         if self._interruptible:
             self._task.cancel()
 
+    def on_end(self, then: Callable[[], object]) -> None:
+        """Call `then` once, when the response is final. Only after `start`."""
+        assert self._task is not None
+        self._task.add_done_callback(lambda _: then())
+
     async def wait(self) -> Response:
         """The final response object, when it is final."""
         if self._task is not None:

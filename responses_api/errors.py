@@ -59,6 +59,7 @@ class ResponseNotFound(ApiError):
 
     def __init__(self, response_id: str) -> None:
         super().__init__(f"Response with id '{response_id}' not found.", param="response_id")
+        self.response_id = response_id
 
 
 class Overloaded(ApiError):

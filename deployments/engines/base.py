@@ -37,6 +37,16 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
     kv_usage: float = 0.0
 
 
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """A model as the cluster's catalogue tells it: the name clients use, the deployment that serves it, its start in
+    unix seconds.
+    """
+
+    name: str
+    deployment: str
+    created: int
+
+
 class Engine(Protocol):
     """A source of engine inputs for one model."""
 

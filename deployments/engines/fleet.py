@@ -11,18 +11,10 @@ from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
-from deployments.engines.base import Engine, EngineDead
+from deployments.engines.base import Card, Engine, EngineDead
 from deployments.engines.remote_engine import RemoteEngine
 
 log = logging.getLogger(__name__)
-
-
-class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """What the catalogue tells of a model: the name clients use, the deployment that serves it, unix time of its start."""
-
-    name: str
-    deployment: str
-    created: int
 
 
 _cards = msgspec.msgpack.Decoder(list[Card])

@@ -28,9 +28,7 @@ class LogClosed(StoreError):
 class Store(Protocol):
     """Where responses are kept. A method that returned has made its effect durable."""
 
-    async def create(
-        self, tenant: str, record: ResponseRecord, *, owner: str, log: Sequence[EngineInput] = ()
-    ) -> None:
+    async def create(self, tenant: str, record: ResponseRecord, *, owner: str, log: Sequence[EngineInput] = ()) -> None:
         """Keep a new response with the first inputs of its log.
 
         Raises:

@@ -1,0 +1,229 @@
+"""Input items as clients send them: written by hand, or our own output sent back with all its nulls.
+
+Each model's `listed()` gives the item as the API lists it: with a `type`, content as parts, a status, and without the
+nulls and the fields that only the client's side knows (`parsed`). The id stays out where the client gave none.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Discriminator, Field, Tag
+
+from responses_api.schema.variants import ASSISTANT_PARTS, ITEMS, TEXT_PARTS, Strict, by_type, string_or, tag
+
+Role = Literal["user", "assistant", "system", "developer"]
+Status = Literal["in_progress", "completed", "incomplete"]
+Phase = Literal["commentary", "final_answer"]
+NonEmpty = Annotated[str, Field(min_length=1)]
+
+
+class InputText(Strict):
+    """Text for the model."""
+
+    type: Literal["input_text"]
+    text: str
+    prompt_cache_breakpoint: None = None
+
+    def listed(self) -> dict[str, Any]:
+        return {"type": "input_text", "text": self.text}
+
+
+class OutputTextPart(Strict):
+    """Text that a model wrote. `parsed` is what the client's own parsing made of it."""
+
+    type: Literal["output_text"]
+    text: str
+    annotations: list[dict[str, Any]] | None = None
+    logprobs: list[dict[str, Any]] | None = None
+    parsed: Any = None
+
+    def listed(self) -> dict[str, Any]:
+        return {
+            "type": "output_text",
+            "text": self.text,
+            "annotations": self.annotations or [],
+            "logprobs": self.logprobs or [],
+        }
+
+
+class Refusal(Strict):
+    """What a model said instead of an answer."""
+
+    type: Literal["refusal"]
+    refusal: str
+
+    def listed(self) -> dict[str, Any]:
+        return {"type": "refusal", "refusal": self.refusal}
+
+
+class ReasoningTextPart(Strict):
+    type: Literal["reasoning_text"]
+    text: str
+
+
+class SummaryText(Strict):
+    type: Literal["summary_text"]
+    text: str
+
+
+TextPart = Annotated[InputText, BeforeValidator(TEXT_PARTS.check)]
+AssistantPart = Annotated[
+    Annotated[OutputTextPart, Tag(tag("output_text"))]
+    | Annotated[Refusal, Tag(tag("refusal"))]
+    | Annotated[InputText, Tag(tag("input_text"))],
+    by_type(),
+    BeforeValidator(ASSISTANT_PARTS.check),
+]
+TextContent = Annotated[
+    Annotated[str, Tag(tag("string"))] | Annotated[list[TextPart], Tag(tag("array"))], string_or("array")
+]
+AssistantContent = Annotated[
+    Annotated[str, Tag(tag("string"))] | Annotated[list[AssistantPart], Tag(tag("array"))], string_or("array")
+]
+
+
+class _Item(Strict):
+    id: str | None = None
+    status: Status | None = None
+    created_by: str | None = None
+
+    def _head(self) -> dict[str, Any]:
+        """What every listed item has. An empty id is none."""
+        return ({"id": self.id} if self.id else {}) | {"status": self.status or "completed"}
+
+
+class InputMessage(_Item):
+    """A message to the model. `phase` means nothing here but is sent by clients that copy messages."""
+
+    type: Literal["message"] | None = None
+    role: Role
+    content: TextContent
+    phase: Phase | None = None
+
+    def listed(self) -> dict[str, Any]:
+        parts = [InputText(type="input_text", text=self.content)] if isinstance(self.content, str) else self.content
+        return {
+            **self._head(),
+            "type": "message",
+            "role": self.role,
+            "content": [part.listed() for part in parts],
+        }
+
+
+class AssistantMessage(_Item):
+    """A message that a model wrote, or that the client says it wrote."""
+
+    type: Literal["message"] | None = None
+    role: Literal["assistant"]
+    content: AssistantContent
+    phase: Phase | None = None
+
+    def listed(self) -> dict[str, Any]:
+        given = self.content
+        parts = [OutputTextPart(type="output_text", text=given)] if isinstance(given, str) else given
+        return {
+            **self._head(),
+            "type": "message",
+            "role": "assistant",
+            "content": [_as_output(part).listed() for part in parts],
+            **({"phase": self.phase} if self.phase else {}),
+        }
+
+
+class DirectCaller(Strict):
+    """The model itself called, as it always does here."""
+
+    type: Literal["direct"]
+
+
+class FunctionCallItem(_Item):
+    """A call that a model made. `arguments` is whatever text it wrote, not always JSON."""
+
+    type: Literal["function_call"]
+    call_id: NonEmpty
+    name: NonEmpty
+    arguments: str
+    namespace: None = None
+    caller: DirectCaller | None = None
+    is_async: Literal[False] | None = Field(default=None, validation_alias=AliasChoices("async", "async_"))
+    parsed_arguments: Any = None
+
+    def listed(self) -> dict[str, Any]:
+        return {
+            **self._head(),
+            "type": "function_call",
+            "call_id": self.call_id,
+            "name": self.name,
+            "arguments": self.arguments,
+        }
+
+
+class FunctionCallOutputItem(_Item):
+    """What the client's function gave back."""
+
+    type: Literal["function_call_output"]
+    call_id: NonEmpty
+    output: TextContent
+    name: str | None = None
+    namespace: None = None
+    caller: DirectCaller | None = None
+
+    def listed(self) -> dict[str, Any]:
+        given = self.output
+        return {
+            **self._head(),
+            "type": "function_call_output",
+            "call_id": self.call_id,
+            "output": given if isinstance(given, str) else [part.listed() for part in given],
+        }
+
+
+class ReasoningItemParam(_Item):
+    """Reasoning that comes back. Only plain text can: this server issues no encrypted content and could read none."""
+
+    type: Literal["reasoning"]
+    summary: list[SummaryText] | None = None
+    content: list[ReasoningTextPart] | None = None
+    encrypted_content: None = None
+
+    def listed(self) -> dict[str, Any]:
+        return {
+            **self._head(),
+            "type": "reasoning",
+            "summary": [{"type": "summary_text", "text": part.text} for part in self.summary or []],
+            "content": [{"type": "reasoning_text", "text": part.text} for part in self.content or []],
+        }
+
+
+def _as_output(part: OutputTextPart | Refusal | InputText) -> OutputTextPart | Refusal:
+    """The published types let an assistant message carry `input_text`; what is listed of a model's text is output."""
+    return OutputTextPart(type="output_text", text=part.text) if isinstance(part, InputText) else part
+
+
+def _with_type(value: Any) -> Any:
+    """An item with its `type` spelled out: a message may leave it out, and so may a reference, which is an id alone."""
+    if not isinstance(value, dict) or value.get("type") is not None:
+        return ITEMS.check(value)
+    if "role" in value or "content" in value:
+        return value | {"type": "message"}
+    return ITEMS.check(value | {"type": "item_reference"} if "id" in value else value)
+
+
+def _item_tag(value: Any) -> str | None:
+    if not isinstance(value, dict):
+        return None
+    if value["type"] == "message" and value.get("role") == "assistant":
+        return tag("assistant message")
+    return tag(value["type"])
+
+
+InputItem = Annotated[
+    Annotated[InputMessage, Tag(tag("message"))]
+    | Annotated[AssistantMessage, Tag(tag("assistant message"))]
+    | Annotated[FunctionCallItem, Tag(tag("function_call"))]
+    | Annotated[FunctionCallOutputItem, Tag(tag("function_call_output"))]
+    | Annotated[ReasoningItemParam, Tag(tag("reasoning"))],
+    Discriminator(_item_tag),
+    BeforeValidator(_with_type),
+]
