@@ -36,7 +36,8 @@ def build_engines(settings: EnginesSettings) -> Application:
     for model in settings.models:
         name = deployment_name(model.name)
         engines.append(_engine(model, name))
-        cards.append(Card(name=model.name, deployment=name, created=int(time.time())))
+        calls_functions = isinstance(model, ScriptedSettings) or model.tool_parser is not None
+        cards.append(Card(name=model.name, deployment=name, created=int(time.time()), calls_functions=calls_functions))
     catalogue = serve.deployment(CatalogueImpl, name="Catalogue", ray_actor_options={"num_cpus": 0})
     return catalogue.bind(cards, *engines)
 

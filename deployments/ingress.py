@@ -25,9 +25,9 @@ from deployments.config import GatewaySettings
 from deployments.engines.fleet import Fleet
 from deployments.service import ResponsesService
 from deployments.stores.open import open_store
-from responses_api.conversation import input_items_page, page_query
 from responses_api.errors import ApiError, InvalidRequest, Overloaded, RequestTooLarge, ServerError, Unavailable
 from responses_api.inputs import Cancel
+from responses_api.paging import input_items_page, page_query
 from responses_api.sse import encode_response
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,8 @@ class GatewayImpl:
         """A page of the items that the response's request brought."""
         query = page_query(dict(request.query_params))
         items = await self._service.input_items(TENANT, response_id)
-        return _json(msgspec.json.encode(input_items_page(items, query)))
+        page = input_items_page(items, limit=query.limit, order=query.order, after=query.after)
+        return _json(msgspec.json.encode(page))
 
     @http.get("/v1/models")
     async def models(self) -> Response:

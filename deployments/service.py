@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from deployments.engines.base import Card, Engine, EngineDead, RequestRefused
 from deployments.stores.base import LogClosed, Store, StoreError
 from deployments.streaming import SHUTDOWN, LiveResponse
 from responses_api import ids
-from responses_api.admission import admit, parse_request
-from responses_api.conversation import assemble
+from responses_api.admission import admit, parse_request, unknown_model
+from responses_api.admitted import ModelCard
+from responses_api.conversation import StoredTurn, assemble
 from responses_api.emitter import replay
 from responses_api.errors import InvalidRequest, ResponseNotFound, Unavailable
 from responses_api.inputs import Cancel, Clock
@@ -33,7 +33,7 @@ class Models(Protocol):
 
     async def models(self) -> list[Card]: ...
 
-    async def engine(self, model: str) -> Engine | None: ...
+    async def find(self, model: str) -> tuple[Card, Engine] | None: ...
 
 
 class Peers(Protocol):
@@ -81,12 +81,11 @@ class ResponsesService:
         """
         request = parse_request(body)
         with _translated():
-            engine = await self._models.engine(request.model)
-            if engine is None:
-                raise InvalidRequest(
-                    f"The requested model '{request.model}' does not exist.", param="model", code="model_not_found"
-                )
-            admitted = admit(request)
+            found = await self._models.find(request.model)
+            if found is None:
+                raise unknown_model(request.model)
+            card, engine = found
+            admitted = admit(request, model=ModelCard(name=card.name, calls_functions=card.calls_functions))
             history = await self._history(tenant, admitted.echo.previous_response_id)
             turn = assemble(admitted, history=history, response_id=ids.response_id_from(self._random(24)))
             live = LiveResponse(
@@ -115,7 +114,7 @@ class ResponsesService:
             return live.response
         return replay(await self._stored(tenant, response_id))
 
-    async def input_items(self, tenant: str, response_id: str) -> list[dict[str, object]]:
+    async def input_items(self, tenant: str, response_id: str) -> list[dict[str, Any]]:
         """The items that the response's request brought, in their order.
 
         Raises:
@@ -184,25 +183,26 @@ class ResponsesService:
 
     async def _can_generate(self, model: str) -> bool:
         try:
-            engine = await self._models.engine(model)
-            if engine is None:
+            found = await self._models.find(model)
+            if found is None:
                 return False
-            await engine.check()
+            await found[1].check()
         except EngineDead:
             return False
         return True
 
-    async def _history(self, tenant: str, previous_response_id: str | None) -> Sequence[StoredResponse]:
+    async def _history(self, tenant: str, previous_response_id: str | None) -> list[StoredTurn]:
         if previous_response_id is None:
             return []
         try:
-            return await self._store.chain(tenant, previous_response_id)
+            chain = await self._store.chain(tenant, previous_response_id)
         except ResponseNotFound as exc:
             raise InvalidRequest(
                 f"Previous response with id '{previous_response_id}' not found.",
                 param="previous_response_id",
                 code="previous_response_not_found",
             ) from exc
+        return [StoredTurn(input_items=link.record.input_items, output=replay(link).output) for link in chain]
 
     async def _stored(self, tenant: str, response_id: str) -> StoredResponse:
         with _translated():

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from responses_api.admitted import Admitted, ModelCard
 from responses_api.body import read_object
 from responses_api.errors import InvalidRequest
+from responses_api.listing import listed, user_message
 from responses_api.parameters import without_unserved
 from responses_api.records import OutputFormat
 from responses_api.schema.request import (
@@ -47,8 +48,7 @@ def admit(request: CreateResponse, *, model: ModelCard) -> Admitted:
         InvalidRequest: it cannot be served.
     """
     if request.model not in (model.name, *model.aliases):
-        message = f"The requested model '{_cut(request.model)}' does not exist."
-        raise InvalidRequest(message, param="model", code="model_not_found")
+        raise unknown_model(request.model)
     if request.stream_options is not None and not request.stream:
         message = "The 'stream_options' parameter is only allowed when 'stream' is true."
         raise InvalidRequest(message, param="stream_options")
@@ -67,6 +67,12 @@ def admit(request: CreateResponse, *, model: ModelCard) -> Admitted:
     )
 
 
+def unknown_model(model: str) -> InvalidRequest:
+    """The refusal of a model that is not served."""
+    message = f"The requested model '{_cut(model)}' does not exist."
+    return InvalidRequest(message, param="model", code="model_not_found")
+
+
 def _input_items(request: CreateResponse) -> list[dict[str, Any]]:
     """The new items; none at all, which an empty string is too, only where an earlier turn is continued."""
     given = request.input
@@ -77,9 +83,8 @@ def _input_items(request: CreateResponse) -> list[dict[str, Any]]:
             raise missing("input")
         raise InvalidRequest("Invalid 'input': must not be empty without 'previous_response_id'.", param="input")
     if isinstance(given, str):
-        part = {"type": "input_text", "text": given}
-        return [{"type": "message", "role": "user", "status": "completed", "content": [part]}]
-    return [item.listed() for item in given]
+        return [user_message(given)]
+    return [listed(item) for item in given]
 
 
 def _check_tools(tools: list[FunctionTool], *, model: ModelCard) -> None:

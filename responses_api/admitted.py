@@ -13,8 +13,8 @@ from responses_api.schema.response import Echo
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What admission has to know of the served model.
 
-    `aliases` are further names that requests may use; the response names the model as the request did. `calls_functions`
-    is false where the engine has no parser for the model's calls.
+    `aliases` are further names that requests may use; the response names the model as the request did.
+    `calls_functions` is false where the engine has no parser for the model's calls.
     """
 
     name: str

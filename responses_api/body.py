@@ -72,7 +72,7 @@ def json_type(value: Any) -> str:
 
 
 def dotted(steps: list[str | int]) -> str:
-    """A place in a body as `param` names it: `input[0].content[1].text`. Long names, which are the client's, are cut."""
+    """A place in a body as `param` names it: `input[0].content[1].text`. A client's long names are cut."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).removeprefix(".")
     return text if len(text) <= 200 else f"{text[:200]}…"
 

@@ -26,7 +26,7 @@ from responses_api.inputs import (
     TextDelta,
     Tokens,
 )
-from responses_api.records import ResponseRecord
+from responses_api.records import ResponseRecord, StoredResponse
 from responses_api.schema.events import (
     ContentPartAdded,
     ContentPartDone,
@@ -116,13 +116,16 @@ class ResponseEmitter:
         """
         self._state.phase = self._state.admit(got)
         match got:
+            case Tokens():  # the frequent inputs come first: a case that does not match costs time
+                self._state.note(got)
+                return []
             case TextDelta():
                 return self._message_text(got.text)
             case ReasoningDelta():
                 return self._reasoning_text(got.text)
             case CallArguments():
                 return [self._arguments(self._state.calls[got.call], got.delta)]
-            case Clock() | EngineStarted() | Prefilled() | Tokens():
+            case Clock() | EngineStarted() | Prefilled():
                 self._state.note(got)
                 return []
             case CallOpened():
@@ -261,3 +264,15 @@ class ResponseEmitter:
         events = [event for draft in self._state.open_drafts() for event in self._close(draft, ending.items)]
         final = self._state.end(ending.response, error=error, incomplete_details=details)
         return [*events, ending.event(self._number(), final)]
+
+
+def replay(stored: StoredResponse) -> Response:
+    """The response as its log tells it.
+
+    Raises:
+        RefusedInput: the log is not one that an emitter accepted.
+    """
+    emitter = ResponseEmitter(stored.record)
+    for got in stored.log:
+        emitter.feed(got)
+    return emitter.snapshot

@@ -100,8 +100,10 @@ def _variant(param: str, found: ErrorDetails) -> InvalidRequest:
 
 def _literal(param: str, found: ErrorDetails) -> InvalidRequest:
     value, expected = found["input"], found["ctx"]["expected"]
+    if expected == "False":  # published as a boolean, of which the other half is not served
+        return _null_only(param, found)
     if not isinstance(value, str):
-        return wrong_type(param, value, expected=expected.lower())
+        return wrong_type(param, value, expected=expected)
     values = expected.replace(" or ", " and ")
     return InvalidRequest(f"Invalid value: '{_cut(value)}'. Supported values are: {values}.", param=param)
 
@@ -143,7 +145,7 @@ _RULES: Final[dict[str, Callable[[str, ErrorDetails], InvalidRequest]]] = {
     "extra_forbidden": _unknown,
     "none_required": _null_only,
     "variant": _variant,
-    "json_type": lambda param, found: wrong_type(param, found["input"], expected=found["ctx"]["expected"]),
+    "wrong_json_type": lambda param, found: wrong_type(param, found["input"], expected=found["msg"]),
     "literal_error": _literal,
     "greater_than": _bound("below minimum value", ">", "gt"),
     "greater_than_equal": _bound("below minimum value", ">=", "ge"),

@@ -185,6 +185,8 @@ class ResponseState:
     def _objection(self, got: EngineInput) -> str | None:
         """What speaks against an input whose kind is legal."""
         match got:
+            case Tokens():
+                return None
             case TextDelta() | ReasoningDelta():
                 return None if got.text else "an empty delta"
             case CallArguments():
@@ -199,7 +201,7 @@ class ResponseState:
                 return None if got.call in self.calls else f"no open call {got.call}"
             case Begin() | Clock():
                 return None if math.isfinite(got.at) else "not a time"
-            case EngineStarted() | Prefilled() | Tokens() | Finish() | Fail() | Cancel():
+            case EngineStarted() | Prefilled() | Finish() | Fail() | Cancel():
                 return None
             case _:
                 assert_never(got)

@@ -38,13 +38,14 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as the cluster's catalogue tells it: the name clients use, the deployment that serves it, its start in
-    unix seconds.
+    """A model as the cluster's catalogue tells it: the name clients use, the deployment that serves it, the unix time of
+    its configuration, and whether the engine can read the model's function calls.
     """
 
     name: str
     deployment: str
     created: int
+    calls_functions: bool
 
 
 class Engine(Protocol):

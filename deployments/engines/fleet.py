@@ -41,8 +41,8 @@ class Fleet:
         await self._refresh(self._max_age_s)
         return list(self._models.values())
 
-    async def engine(self, model: str) -> Engine | None:
-        """The engine of a model, or None where there is no such model.
+    async def find(self, model: str) -> tuple[Card, Engine] | None:
+        """A model's card and its engine, or None where there is no such model.
 
         Raises:
             EngineDead: as for `models`.
@@ -56,7 +56,7 @@ class Fleet:
         if card.deployment not in self._engines:
             handle = serve.get_deployment_handle(card.deployment, app_name=self._app)
             self._engines[card.deployment] = RemoteEngine(handle)
-        return self._engines[card.deployment]
+        return card, self._engines[card.deployment]
 
     async def _refresh(self, max_age_s: float) -> None:
         async with self._asking:

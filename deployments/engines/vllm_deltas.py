@@ -1,9 +1,9 @@
 """From the deltas of vLLM's parsers to engine inputs.
 
-vLLM has some forty parsers, and they differ in small ways: a call's name before its arguments or with them, ids and names
-repeated, blank text between calls, the end of a call's arguments beside the next call. This module owns what all of that
-means: calls are opened once, closed once, and nothing is said of a closed one. It imports no vLLM and does no I/O; the
-protocols below are the part of vLLM's delta message that it reads.
+vLLM has some forty parsers, and they differ in small ways: a call's name before its arguments or with them, ids and
+names repeated, blank text between calls, the end of a call's arguments beside the next call. This module owns what all
+of that means: calls are opened once, closed once, and nothing is said of a closed one. It imports no vLLM and does no
+I/O; the protocols below are the part of vLLM's delta message that it reads.
 """
 
 from __future__ import annotations

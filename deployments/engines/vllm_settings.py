@@ -1,4 +1,4 @@
-"""What an operator says about one vLLM engine. Pure: what only vLLM can judge is checked by `vllm_engine`, at the start."""
+"""What an operator says about one vLLM engine. Pure: `vllm_engine.engine_args` checks what only vLLM knows."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One process on the cluster owns a store, and everybody else writes through it.
 
-Several processes that write to one SQLite file starve each other, and memory cannot be shared at all. So the store lives in
-a named, detached Ray actor, on the node of whoever asked for it first, and `OwnedStore` is the store as all others see it.
+Several processes that write to one SQLite file starve each other, and memory cannot be shared at all. So the store is
+in a named, detached Ray actor, on the node of whoever asked for it first, and all others call it through `OwnedStore`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _AGAIN_S = 0.1
 
 def owner_name(kind: StoreKind, path: Path) -> str:
     """Name of the actor that owns this store, in the namespace `NAMESPACE`. Different stores have different names."""
-    digest = hashlib.sha256(f"{kind}:{path.absolute()}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{kind}:{os.path.abspath(path)}".encode()).hexdigest()
     return f"store-{kind}-{digest[:16]}"
 
 
@@ -84,9 +84,9 @@ class StoreOwner:
 class OwnedStore:
     """The store contract over calls to the owner.
 
-    Writes that are asked for while others are under way travel together. A call that got no answer is asked again, which is
-    safe because each write carries a number; after `patience_s` it is `StoreUnavailable`, and whether a write was made is
-    then unknown: read the response before writing to it again. An instance belongs to one event loop.
+    Writes that are asked for while others are under way travel together. A call without an answer is asked again, which
+    is safe because each write carries a number. After `patience_s` it is `StoreUnavailable`; whether a write was
+    made is then unknown: read the response before writing to it again. An instance belongs to one event loop.
     """
 
     def __init__(self, actor: Any, *, patience_s: float = PATIENCE_S) -> None:
@@ -107,7 +107,7 @@ class OwnedStore:
         """
         if not ray.is_initialized():
             raise StoreUnavailable("Ray is not running in this process")
-        path = path.absolute()
+        path = Path(os.path.abspath(path))  # noqa: ASYNC240 - asks only for the working directory
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         actor = (
             ray.remote(StoreOwner)

@@ -5,6 +5,7 @@ Custom exceptions do not survive a Ray actor boundary, and pickled objects made 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, Protocol, assert_never
 
 import msgspec
@@ -19,7 +20,7 @@ class _Message(msgspec.Struct, frozen=True, array_like=True, tag_field="kind"):
     """Base of calls and outcomes: positional on the wire, told apart by their tag."""
 
 
-class Create(_Message, tag="create"):
+class Create(_Message, frozen=True, tag="create"):
     """`Store.create`. `write` is the number by which a repetition of this call is known."""
 
     tenant: str
@@ -29,7 +30,7 @@ class Create(_Message, tag="create"):
     write: int
 
 
-class Append(_Message, tag="append"):
+class Append(_Message, frozen=True, tag="append"):
     """`Store.append`. `write` is the number by which a repetition of this call is known."""
 
     tenant: str
@@ -38,21 +39,21 @@ class Append(_Message, tag="append"):
     write: int
 
 
-class Delete(_Message, tag="delete"):
+class Delete(_Message, frozen=True, tag="delete"):
     """`Store.delete`."""
 
     tenant: str
     response_id: str
 
 
-class Get(_Message, tag="get"):
+class Get(_Message, frozen=True, tag="get"):
     """`Store.get`."""
 
     tenant: str
     response_id: str
 
 
-class Chain(_Message, tag="chain"):
+class Chain(_Message, frozen=True, tag="chain"):
     """`Store.chain`."""
 
     tenant: str
@@ -62,17 +63,17 @@ class Chain(_Message, tag="chain"):
 Call = Create | Append | Delete | Get | Chain
 
 
-class Done(_Message, tag="done"):
+class Done(_Message, frozen=True, tag="done"):
     """The call succeeded and returns nothing."""
 
 
-class Found(_Message, tag="found"):
+class Found(_Message, frozen=True, tag="found"):
     """The call succeeded and returns these responses."""
 
     responses: list[StoredResponse]
 
 
-class Failed(_Message, tag="failed"):
+class Failed(_Message, frozen=True, tag="failed"):
     """The call failed. `detail` is the id that was not found, else the message."""
 
     error: Literal["not_found", "closed", "unavailable", "store"]
@@ -95,14 +96,14 @@ class RepeatableStore(Store, Protocol):
         record: ResponseRecord,
         *,
         owner: str,
-        log: tuple[EngineInput, ...] = (),
+        log: Sequence[EngineInput] = (),
         write: int | None = None,
     ) -> None:
         """`Store.create`; a repetition with the same number succeeds and changes nothing."""
         ...
 
     async def append(
-        self, tenant: str, response_id: str, inputs: tuple[EngineInput, ...], *, write: int | None = None
+        self, tenant: str, response_id: str, inputs: Sequence[EngineInput], *, write: int | None = None
     ) -> None:
         """`Store.append`; a repetition of the latest append with the same number succeeds and changes nothing."""
         ...

@@ -1,7 +1,7 @@
 """Input items as clients send them: written by hand, or our own output sent back with all its nulls.
 
-Each model's `listed()` gives the item as the API lists it: with a `type`, content as parts, a status, and without the
-nulls and the fields that only the client's side knows (`parsed`). The id stays out where the client gave none.
+The fields are those of the published types, those that the client library adds to what it parsed (`parsed`) and those
+of listed items (`created_by`). A field that may only be null is published but not served.
 """
 
 from __future__ import annotations
@@ -25,9 +25,6 @@ class InputText(Strict):
     text: str
     prompt_cache_breakpoint: None = None
 
-    def listed(self) -> dict[str, Any]:
-        return {"type": "input_text", "text": self.text}
-
 
 class OutputTextPart(Strict):
     """Text that a model wrote. `parsed` is what the client's own parsing made of it."""
@@ -38,14 +35,6 @@ class OutputTextPart(Strict):
     logprobs: list[dict[str, Any]] | None = None
     parsed: Any = None
 
-    def listed(self) -> dict[str, Any]:
-        return {
-            "type": "output_text",
-            "text": self.text,
-            "annotations": self.annotations or [],
-            "logprobs": self.logprobs or [],
-        }
-
 
 class Refusal(Strict):
     """What a model said instead of an answer."""
@@ -53,16 +42,17 @@ class Refusal(Strict):
     type: Literal["refusal"]
     refusal: str
 
-    def listed(self) -> dict[str, Any]:
-        return {"type": "refusal", "refusal": self.refusal}
-
 
 class ReasoningTextPart(Strict):
+    """Text that a model thought."""
+
     type: Literal["reasoning_text"]
     text: str
 
 
 class SummaryText(Strict):
+    """A summary of reasoning. This server makes none."""
+
     type: Literal["summary_text"]
     text: str
 
@@ -84,13 +74,11 @@ AssistantContent = Annotated[
 
 
 class _Item(Strict):
+    """What any item may carry."""
+
     id: str | None = None
     status: Status | None = None
     created_by: str | None = None
-
-    def _head(self) -> dict[str, Any]:
-        """What every listed item has. An empty id is none."""
-        return ({"id": self.id} if self.id else {}) | {"status": self.status or "completed"}
 
 
 class InputMessage(_Item):
@@ -101,15 +89,6 @@ class InputMessage(_Item):
     content: TextContent
     phase: Phase | None = None
 
-    def listed(self) -> dict[str, Any]:
-        parts = [InputText(type="input_text", text=self.content)] if isinstance(self.content, str) else self.content
-        return {
-            **self._head(),
-            "type": "message",
-            "role": self.role,
-            "content": [part.listed() for part in parts],
-        }
-
 
 class AssistantMessage(_Item):
     """A message that a model wrote, or that the client says it wrote."""
@@ -118,17 +97,6 @@ class AssistantMessage(_Item):
     role: Literal["assistant"]
     content: AssistantContent
     phase: Phase | None = None
-
-    def listed(self) -> dict[str, Any]:
-        given = self.content
-        parts = [OutputTextPart(type="output_text", text=given)] if isinstance(given, str) else given
-        return {
-            **self._head(),
-            "type": "message",
-            "role": "assistant",
-            "content": [_as_output(part).listed() for part in parts],
-            **({"phase": self.phase} if self.phase else {}),
-        }
 
 
 class DirectCaller(Strict):
@@ -149,15 +117,6 @@ class FunctionCallItem(_Item):
     is_async: Literal[False] | None = Field(default=None, validation_alias=AliasChoices("async", "async_"))
     parsed_arguments: Any = None
 
-    def listed(self) -> dict[str, Any]:
-        return {
-            **self._head(),
-            "type": "function_call",
-            "call_id": self.call_id,
-            "name": self.name,
-            "arguments": self.arguments,
-        }
-
 
 class FunctionCallOutputItem(_Item):
     """What the client's function gave back."""
@@ -169,15 +128,6 @@ class FunctionCallOutputItem(_Item):
     namespace: None = None
     caller: DirectCaller | None = None
 
-    def listed(self) -> dict[str, Any]:
-        given = self.output
-        return {
-            **self._head(),
-            "type": "function_call_output",
-            "call_id": self.call_id,
-            "output": given if isinstance(given, str) else [part.listed() for part in given],
-        }
-
 
 class ReasoningItemParam(_Item):
     """Reasoning that comes back. Only plain text can: this server issues no encrypted content and could read none."""
@@ -186,19 +136,6 @@ class ReasoningItemParam(_Item):
     summary: list[SummaryText] | None = None
     content: list[ReasoningTextPart] | None = None
     encrypted_content: None = None
-
-    def listed(self) -> dict[str, Any]:
-        return {
-            **self._head(),
-            "type": "reasoning",
-            "summary": [{"type": "summary_text", "text": part.text} for part in self.summary or []],
-            "content": [{"type": "reasoning_text", "text": part.text} for part in self.content or []],
-        }
-
-
-def _as_output(part: OutputTextPart | Refusal | InputText) -> OutputTextPart | Refusal:
-    """The published types let an assistant message carry `input_text`; what is listed of a model's text is output."""
-    return OutputTextPart(type="output_text", text=part.text) if isinstance(part, InputText) else part
 
 
 def _with_type(value: Any) -> Any:

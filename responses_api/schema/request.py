@@ -40,14 +40,20 @@ class FunctionChoice(Strict):
 
 
 class TextFormat(Strict):
+    """Any text."""
+
     type: Literal["text"]
 
 
 class JsonObjectFormat(Strict):
+    """Any JSON object."""
+
     type: Literal["json_object"]
 
 
 class JsonSchemaFormat(Strict):
+    """JSON that fits a schema."""
+
     type: Literal["json_schema"]
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
     schema_: dict[str, Any] = Field(validation_alias="schema")
@@ -74,10 +80,14 @@ Input = Annotated[
 
 
 class TextConfig(Strict):
+    """What the answer's text has to be."""
+
     format: Format | None = None
 
 
 class ReasoningConfig(Strict):
+    """How much the model is to think."""
+
     effort: Effort | None = None
 
 

@@ -21,7 +21,7 @@ class Strict(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Variants:
-    """The values of `type` that one place of a request may carry. `noun` names the place in messages and in `VARIANTS`."""
+    """The values of `type` in one place of a request; `noun` names that place in messages and in `VARIANTS`."""
 
     noun: str
     served: tuple[str, ...]
@@ -138,7 +138,7 @@ VARIANTS = {table.noun: table for table in (TEXT_PARTS, ASSISTANT_PARTS, ITEMS, 
 
 
 def tag(name: str) -> str:
-    """The union tag of a variant, in a form that no field's name has, so that it can be taken out of an error's path."""
+    """The union tag of a variant. No field has a name of this form, so a tag can be told from the steps of a path."""
     return f"<{name}>"
 
 
@@ -158,7 +158,6 @@ def string_or(other: Literal["array", "object"]) -> Discriminator:
 
     return Discriminator(
         choose,
-        custom_error_type="json_type",
-        custom_error_message="expected {expected}",
-        custom_error_context={"expected": f"a string or an {other}"},
+        custom_error_type="wrong_json_type",
+        custom_error_message=f"a string or an {other}",
     )

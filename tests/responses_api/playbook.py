@@ -150,7 +150,7 @@ def _render_item(item: OutputItem) -> list[str]:
 
 
 def _render_response(response: Response) -> list[str]:
-    words = [response.status]
+    words: list[str] = [response.status]
     if response.completed_at is not None:
         words.append(f"at {response.completed_at}")
     if response.incomplete_details is not None:

@@ -56,7 +56,7 @@ def client_serving(body: bytes) -> OpenAI:
 def stream_through_client(body: bytes) -> tuple[list[Any], Any]:
     """All events that the client's accumulating stream gives for the body, and the final response in the last one."""
     with client_serving(body) as client, client.responses.stream(model="m", input="hi") as stream:
-        events = list(stream)
+        events: list[Any] = list(stream)
     return events, events[-1].response
 
 

@@ -39,7 +39,7 @@ TERMINALS: st.SearchStrategy[EngineInput] = st.one_of(
 )
 ANYTHING: st.SearchStrategy[EngineInput] = st.one_of(
     TERMINALS,
-    st.builds(Begin, TIMES | st.just(float("nan"))),
+    st.builds(Begin, TIMES | st.just(float("inf"))),
     st.builds(Clock, TIMES | st.just(float("inf"))),
     st.builds(EngineStarted, st.just("e"), COUNTS),
     st.builds(Prefilled, COUNTS),
@@ -80,7 +80,9 @@ def valid_logs(draw: st.DrawFn, *, ended: bool = True) -> list[EngineInput]:
             case "close":
                 log.append(CallClosed(open_calls.pop(draw(st.integers(0, len(open_calls) - 1)))))
             case "count":
-                log.append(draw(st.builds(Tokens, st.lists(COUNTS, max_size=4).map(tuple)) | st.builds(Prefilled, COUNTS)))
+                log.append(
+                    draw(st.builds(Tokens, st.lists(COUNTS, max_size=4).map(tuple)) | st.builds(Prefilled, COUNTS))
+                )
             case "clock":
                 log.append(Clock(draw(TIMES)))
             case _:

@@ -11,7 +11,7 @@ from responses_api.schema.events import TERMINAL_EVENTS, FunctionCallArgumentsDo
 from tests.responses_api.published import EVENT_TYPES
 
 EVENTS: list[type[StreamEvent]] = list(get_args(StreamEvent))
-BEYOND_THE_CLIENTS_TYPES = {FunctionCallArgumentsDone: {"name"}}
+BEYOND_THE_CLIENTS_TYPES: dict[type[StreamEvent], set[str]] = {FunctionCallArgumentsDone: {"name"}}
 
 
 @pytest.mark.parametrize("event_type", EVENTS)
