@@ -4,7 +4,7 @@ They are two because Serve restarts all deployments of an application when its `
 gateway's streams, and a new limit must not reload a model.
 """
 
-from __future__ import annotations
+# No postponed annotations here: Serve looks at the builders' own to validate `args`.
 
 import time
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +17,7 @@ from deployments.config import EnginesSettings, GatewaySettings, ModelSettings, 
 from deployments.engine import CatalogueImpl, EngineImpl
 from deployments.engines.base import Card
 from deployments.engines.parallelism import Placement, placement
-from deployments.ingress import GatewayImpl
+from deployments.ingress import GatewayIngress
 
 # Streams are long: Serve's default of 5 ongoing requests a replica would make the sixth wait for a whole answer.
 _ENGINE_ONGOING = 256
@@ -45,7 +45,7 @@ def build_engines(settings: EnginesSettings) -> Application:
 def build_gateway(settings: GatewaySettings) -> Application:
     """The gateway application."""
     return serve.deployment(
-        GatewayImpl,
+        GatewayIngress,
         name="Gateway",
         max_ongoing_requests=_GATEWAY_ONGOING,
         graceful_shutdown_timeout_s=_DRAIN_S,

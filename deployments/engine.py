@@ -39,8 +39,9 @@ class EngineImpl:
         await self._engine.check()
 
     async def __del__(self) -> None:
-        """Awaited by Serve when the replica stops."""
-        await self._engine.close()
+        """Awaited by Serve when the replica stops, also if it never came up."""
+        if (engine := getattr(self, "_engine", None)) is not None:
+            await engine.close()
 
 
 async def _start(settings: ModelSettings, backend: str | None, replica_id: str) -> Engine:

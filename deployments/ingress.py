@@ -55,7 +55,6 @@ class EventStream(StreamingResponse):
             self._leave()
 
 
-@serve.ingress(http)
 class GatewayImpl:
     """One replica of the gateway. Holds the service; every method below is one route."""
 
@@ -73,8 +72,9 @@ class GatewayImpl:
         )
 
     async def __del__(self) -> None:
-        """Awaited by Serve when the replica stops."""
-        await self._service.close()
+        """Awaited by Serve when the replica stops, also if it never came up."""
+        if (service := getattr(self, "_service", None)) is not None:
+            await service.close()
 
     async def cancel_local(self, tenant: str, response_id: str) -> bool:
         """For the other replicas: stop a response if it runs here."""
@@ -218,3 +218,8 @@ async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
 async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
     log.error("unexpected error", exc_info=error)
     return _error(ServerError("The server had an internal error. Please try again."))
+
+
+# Last of all: `ingress` copies the routes and handlers as they are now, and a class that the module already names crosses
+# to the replicas by that name.
+GatewayIngress = serve.ingress(http)(GatewayImpl)

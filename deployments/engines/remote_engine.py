@@ -1,4 +1,4 @@
-"""An engine behind a Ray Serve handle, seen as an `Engine`: the asking half of `wire`, as `wire.serve` is the serving one.
+"""An engine behind a Ray Serve handle, seen as an `Engine`: the asking half of `wire`, whose `serve` is the other.
 
 The handle's deployment has `generate(bytes)`, which yields the frames of `wire`, `status()`, which returns an
 `EngineStatus` as msgpack, and `check()`, which raises where it must.
@@ -96,7 +96,7 @@ class RemoteEngine:
             raise EngineDead(f"no answer within {self._answer_timeout_s:g} s") from exc
         except asyncio.CancelledError as exc:
             response.cancel()
-            if _cancelled():
+            if wire.being_cancelled():
                 raise
             raise EngineDead("the engine's replica cancelled the call") from exc
         except Exception as exc:  # a replica's EngineDead comes as one of several types, and so does its death
@@ -173,14 +173,8 @@ async def _frame(coming: Awaitable[bytes]) -> bytes:
     except BackPressureError as exc:
         raise RequestRefused(Overloaded("The model is overloaded: too many requests are waiting for it.")) from exc
     except asyncio.CancelledError as exc:
-        if _cancelled():
+        if wire.being_cancelled():
             raise
         raise EngineDead("the engine's replica cancelled the call") from exc
     except Exception as exc:
         raise EngineDead(f"{type(exc).__name__}: {exc}") from exc
-
-
-def _cancelled() -> bool:
-    """Whether it is the running task that is being cancelled, and not the call that it awaits."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from difflib import get_close_matches
@@ -35,6 +36,7 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 
 from deployments.engines.base import EngineDead, EngineError, EngineStatus, RequestRefused
 from deployments.engines.embedded_model import resolve_model
+from deployments.engines.orphan_guard import OrphanGuard
 from deployments.engines.vllm_deltas import DeltaTranslator
 from deployments.engines.vllm_outputs import Generation, read
 from deployments.engines.vllm_request import REQUEST_PARAMS, chat_fields, check_schema_size, wants_tools
@@ -45,6 +47,9 @@ from responses_api.records import GenerationRequest
 
 ANSWER_WITHIN_S = 20.0
 """How long vLLM's engine process may take to answer between two steps before it counts as dead."""
+
+SHUTDOWN_WITHIN_S = 15.0
+"""How long vLLM's engine process may take to end its workers before it is killed."""
 
 TOO_LONG = frozenset({"input_tokens", "input_text"})
 """Names under which vLLM reports a prompt over the model's context."""
@@ -76,6 +81,7 @@ def engine_args(settings: VllmSettings) -> AsyncEngineArgs:
     given = defaults | settings.vllm | {name: value for name, value in own.items() if value is not None}
     if isinstance(grammar := given["structured_outputs_config"], dict):
         given["structured_outputs_config"] = StructuredOutputsConfig(**grammar)
+    given["additional_config"] = {**given.get("additional_config", {}), "started_by": OrphanGuard("ray-responses")}
     return AsyncEngineArgs(**given)
 
 
@@ -137,8 +143,10 @@ class VllmEngine:
             ValueError: `settings` ask for something that vLLM does not have.
             RuntimeError: the model cannot be loaded; vLLM's log says why.
         """
-        # Forking a process that has threads and a loop can hang the child; inside Ray vLLM always spawns.
-        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+        if settings.distributed_executor_backend != "ray":
+            # To fork a process that has threads can hang, and would pass by the orphan guard. The Ray executor spawns too,
+            # but only where vLLM itself comes to that does it tell the child of the cluster.
+            os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         model = await asyncio.to_thread(resolve_model, settings.model)
         args = engine_args(settings.model_copy(update={"model": model}))
         gauges: list[_SchedulerGauges] = []
@@ -200,7 +208,11 @@ class VllmEngine:
         """See `Engine.close`. Ends vLLM's engine process and its workers."""
         if not self._closed:
             self._closed = True
-            await asyncio.to_thread(self._engine.shutdown)
+            # First, because vLLM's output task would report the engine's end as a failure.
+            if self._engine.output_handler is not None:
+                self._engine.output_handler.cancel()
+            self._engine.output_processor.propagate_error(EngineDeadError())
+            await asyncio.to_thread(self._engine.shutdown, timeout=SHUTDOWN_WITHIN_S)
 
     def _require_alive(self) -> None:
         if self._closed or self._engine.errored:

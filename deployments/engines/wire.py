@@ -96,6 +96,12 @@ def inputs(frame: bytes) -> list[EngineInput]:
             assert_never(got)
 
 
+def being_cancelled() -> bool:
+    """Whether it is the running task that is being cancelled, and not something that it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def serve(engine: Engine, request: bytes) -> AsyncIterator[bytes]:
     """The serving half: one generation as frames.
 
@@ -115,18 +121,12 @@ async def serve(engine: Engine, request: bytes) -> AsyncIterator[bytes]:
     except EngineDead as exc:
         yield _encoder.encode(Dead(str(exc)))
     except asyncio.CancelledError:
-        if handing_over or _cancelled():
+        if handing_over or being_cancelled():
             return  # the asker left; nobody reads what follows
         yield _encoder.encode(Dead("the engine stopped this generation by itself"))
     except Exception as exc:
         log.exception("the engine failed in a way that it should not")
         yield _encoder.encode(Dead(f"{type(exc).__name__}: {exc}"))
-
-
-def _cancelled() -> bool:
-    """Whether it is the running task that is being cancelled, and not something that it awaited."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _refused(error: ApiError) -> Refused:

@@ -147,9 +147,7 @@ def _with_type(value: Any) -> Any:
     return ITEMS.check(value | {"type": "item_reference"} if "id" in value else value)
 
 
-def _item_tag(value: Any) -> str | None:
-    if not isinstance(value, dict):
-        return None
+def _item_tag(value: dict[str, Any]) -> str:
     if value["type"] == "message" and value.get("role") == "assistant":
         return tag("assistant message")
     return tag(value["type"])

@@ -144,7 +144,7 @@ def tag(name: str) -> str:
 
 def by_type() -> Discriminator:
     """Choose a union's member by the object's `type`, which `Variants.check` has looked at before."""
-    return Discriminator(lambda value: tag(value["type"]) if isinstance(value, dict) else None)
+    return Discriminator(lambda value: tag(value["type"]))
 
 
 def string_or(other: Literal["array", "object"]) -> Discriminator:

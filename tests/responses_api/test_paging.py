@@ -52,6 +52,11 @@ def test_pages_add_up_to_the_list(count: int, limit: int, order: Any) -> None:
     assert got == (items if order == "asc" else items[::-1])
 
 
+def test_a_page_that_ends_with_the_list_has_no_more() -> None:
+    assert not input_items_page(ITEMS[:5], limit=5).has_more
+    assert input_items_page(ITEMS[:5], limit=4).has_more
+
+
 def test_an_unknown_item_is_no_place_to_go_on_from() -> None:
     with pytest.raises(InvalidRequest) as caught:
         input_items_page(ITEMS, after="msg_no")
@@ -85,7 +90,7 @@ def test_a_query_asks_for_a_page(query: dict[str, str], expected: PageQuery) -> 
         ({"limit": "1.5"}, "limit", "invalid_type"),
         ({"limit": "1_0"}, "limit", "invalid_type"),
         ({"limit": " 1"}, "limit", "invalid_type"),
-        ({"limit": "１"}, "limit", "invalid_type"),
+        ({"limit": "\uff11"}, "limit", "invalid_type"),
         ({"limit": "9" * 5000}, "limit", "invalid_type"),
         ({"limit": "0"}, "limit", "invalid_value"),
         ({"limit": "-1"}, "limit", "invalid_value"),

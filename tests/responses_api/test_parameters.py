@@ -76,7 +76,8 @@ def test_an_unserved_parameter_passes_when_it_asks_for_nothing_and_is_refused_by
     for harmless in (None, *row.only):
         body, _ = body_with(row.name, harmless)
         assert row.field not in str(without_unserved(body)).replace("tools", "")
-    for asked in ({"anything": 1}, [{}], "no such", 7, True):
+    wrong: list[Any] = [{"anything": 1}, [{}], "no such", 7, True]
+    for asked in wrong:
         body, path = body_with(row.name, asked)
         with pytest.raises(InvalidRequest) as caught:
             without_unserved(body)
@@ -99,6 +100,11 @@ def test_the_given_body_stays_as_it_was() -> None:
     body = {"text": {"verbosity": None}, "tools": [{"type": "function", "async": False}], "background": False}
     assert without_unserved(body) == {"text": {}, "tools": [{"type": "function"}]}
     assert body == {"text": {"verbosity": None}, "tools": [{"type": "function", "async": False}], "background": False}
+
+
+def test_a_tool_of_another_type_is_left_to_the_schema_which_refuses_its_type() -> None:
+    body = {"tools": [{"type": "mcp", "defer_loading": True}]}
+    assert without_unserved(body) == body
 
 
 @pytest.mark.parametrize("body", [{"text": 5, "tools": "x"}, {"reasoning": [], "tools": [5, {"type": []}]}, {}])
