@@ -1,7 +1,7 @@
 """Builders of the two Serve applications, `engines` and `gateway`, which `serve_config.yaml` names by import path.
 
-They are two because Serve restarts all deployments of an application when its `args` change: a new model must not cut the
-gateway's streams, and a new limit must not reload a model.
+They are two because Serve restarts all deployments of an application when its `args` change: a new model must not cut
+the gateway's streams, and a new limit must not reload a model.
 """
 
 # No postponed annotations here: Serve looks at the builders' own to validate `args`.

@@ -48,7 +48,7 @@ async def _start(settings: ModelSettings, backend: str | None, replica_id: str) 
     if isinstance(settings, ScriptedSettings):
         return ScriptedEngine(replica_id)
     # vLLM takes seconds to import and is absent where only the gateway runs.
-    from deployments.engines.vllm_engine import VllmEngine  # noqa: PLC0415
+    from deployments.engines.vllm_engine import VllmEngine
 
     return await VllmEngine.start(settings, replica_id=replica_id, distributed_executor_backend=backend)
 

@@ -31,9 +31,13 @@ log = logging.getLogger(__name__)
 class Models(Protocol):
     """Where the service finds engines."""
 
-    async def models(self) -> list[Card]: ...
+    async def models(self) -> list[Card]:
+        """All models. Raises `EngineDead` where nobody can tell."""
+        ...
 
-    async def find(self, model: str) -> tuple[Card, Engine] | None: ...
+    async def find(self, model: str) -> tuple[Card, Engine] | None:
+        """A model and its engine, or None where there is no such model. Raises `EngineDead` like `models`."""
+        ...
 
 
 class Peers(Protocol):

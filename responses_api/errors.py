@@ -11,7 +11,7 @@ from typing import ClassVar
 class ApiError(Exception):
     """An error the client sees as `{"error": {"message", "type", "param", "code"}}`.
 
-    `param` names the request's offending field in dotted form (`input[2].content`), or is None where no field is to blame.
+    `param` names the request's offending field in dotted form (`input[2].content`), or is None where none is to blame.
     """
 
     status: ClassVar[int] = 500

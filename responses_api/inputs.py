@@ -1,7 +1,7 @@
 """What an engine says: the typed inputs of the emitter, which are also the entries of a response's log.
 
-Every input is a frozen fact. They encode as msgpack arrays headed by a short tag (`["text", "hi"]`), so that a log stays
-small; fields may be added at the end with a default, never moved or removed, because stored logs are read again.
+Every input is a frozen fact. They encode as msgpack arrays headed by a short tag (`["text", "hi"]`), so that a log
+stays small; fields may be added at the end with a default, never moved or removed, because stored logs are read again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ class Clock(_Input, frozen=True, tag="clock"):
 
 
 class EngineStarted(_Input, frozen=True, tag="engine"):
-    """An engine accepted the request: `engine` is its replica's unique id, `input_tokens` the length of the rendered prompt."""
+    """An engine accepted the request.
+
+    `engine` is its replica's unique id, `input_tokens` the length of the rendered prompt.
+    """
 
     engine: str
     input_tokens: int
@@ -42,7 +45,7 @@ class Prefilled(_Input, frozen=True, tag="prefilled"):
 
 
 class Tokens(_Input, frozen=True, tag="tokens"):
-    """Ids of the tokens sampled in one engine step, in order. Precedes the deltas that were parsed from them, if any."""
+    """Ids of the tokens sampled in one engine step, in order. Precedes the deltas parsed from them, if any."""
 
     ids: tuple[int, ...]
 
@@ -85,14 +88,14 @@ class CallClosed(_Input, frozen=True, tag="closed"):
 
 
 class Finish(_Input, frozen=True, tag="finish"):
-    """The engine is done: by itself or a stop condition (`stop`), or because the output limit was reached (`length`)."""
+    """The engine is done: by itself or a stop condition (`stop`), or as the output limit was reached (`length`)."""
 
     reason: Literal["stop", "length"]
     reasoning_tokens: int = 0
 
 
 class Fail(_Input, frozen=True, tag="fail"):
-    """Generation failed for good. `code` is one of the API's response error codes, `message` is for the client's eyes."""
+    """Generation failed for good. `code` is one of the API's response error codes, `message` is for the client."""
 
     code: str
     message: str

@@ -17,8 +17,8 @@ from responses_api.schema.response import Echo
 class ResponseRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A response's first record: all that its events depend on besides the log.
 
-    `input_items` are the items that this request brought, as JSON objects with their ids set; the items of earlier turns
-    belong to the responses that brought or made them and are reached through `echo.previous_response_id`.
+    `input_items` are the items that this request brought, as JSON objects with their ids set; the items of earlier
+    turns belong to the responses that brought or made them and are reached through `echo.previous_response_id`.
     """
 
     response_id: str
@@ -48,7 +48,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine needs to generate one response.
 
     `messages` are chat messages (roles system, user, assistant, tool; assistant messages may carry `reasoning` and
-    `tool_calls`), `tools` are chat tools (`{"type": "function", "function": {...}}`): the forms that vLLM's renderer takes.
+    `tool_calls`), `tools` are chat tools (`{"type": "function", "function": {...}}`): the forms vLLM's renderer takes.
     `tool_choice` is `auto`, `none`, `required`, or the name of a function after `function:`. None leaves a sampling
     parameter to the model's own default.
     """

@@ -1,4 +1,4 @@
-"""The engine contract. vLLM, an engine behind a Serve handle and the scripted engine all keep it, and pass one suite."""
+"""The engine contract. vLLM, an engine behind a Serve handle and the scripted engine keep it, and pass one suite."""
 
 from __future__ import annotations
 
@@ -38,8 +38,10 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as the cluster's catalogue tells it: the name clients use, the deployment that serves it, the unix time of
-    its configuration, and whether the engine can read the model's function calls.
+    """A model as the cluster's catalogue tells it.
+
+    `name` is what clients use, `deployment` what serves it, `created` the unix time of its configuration;
+    `calls_functions` says whether the engine can read the model's function calls.
     """
 
     name: str

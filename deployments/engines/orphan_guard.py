@@ -1,14 +1,16 @@
 """Lets the processes of an engine die with the process that started them, even when that one is killed with no warning.
 
 vLLM runs its engine in a child process, which outlives a killed parent and keeps the GPU's memory. There is no hook in
-that child, but it receives vLLM's configuration, pickled: an `OrphanGuard` in there starts a watch where it is unpickled.
+that child, but it receives vLLM's configuration, pickled: an `OrphanGuard` in there starts a watch where it arrives.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 import threading
+import time
 from functools import cache
 from multiprocessing.connection import wait
 
@@ -33,11 +35,13 @@ def _arrive(word: str) -> OrphanGuard:
 @cache
 def _watch_parent() -> None:
     """Watch for the parent's end, once a process; nothing in a process that `multiprocessing` did not start."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent.sentinel,), name="orphan-guard", daemon=True).start()
+    # A spawned child unpickles its arguments before `multiprocessing` tells it of its parent; its command line knows.
+    if multiprocessing.parent_process() is not None or "--multiprocessing-fork" in sys.orig_argv:
+        threading.Thread(target=_end_with_parent, name="orphan-guard", daemon=True).start()
 
 
-def _end_with(sentinel: int) -> None:
-    wait([sentinel])
+def _end_with_parent() -> None:
+    while (parent := multiprocessing.parent_process()) is None:
+        time.sleep(0.01)
+    wait([parent.sentinel])
     os._exit(1)  # nothing is left to answer to, and the kernel frees what the process holds

@@ -92,10 +92,10 @@ class RemoteEngine:
             async with asyncio.timeout(self._answer_timeout_s):
                 return await response
         except TimeoutError as exc:
-            response.cancel()
+            _cancel(response)
             raise EngineDead(f"no answer within {self._answer_timeout_s:g} s") from exc
         except asyncio.CancelledError as exc:
-            response.cancel()
+            _cancel(response)
             if wire.being_cancelled():
                 raise
             raise EngineDead("the engine's replica cancelled the call") from exc
@@ -139,7 +139,7 @@ class _Call:
                 # A call that was just assigned to a replica is cancelled only if the task has seen it.
                 await asyncio.sleep(0)
         finally:
-            self._frames.cancel()
+            _cancel(self._frames)
         if not self._first.done():
             await asyncio.wait([self._first], timeout=_LEAVE_TIMEOUT_S)
         if not self._first.cancel() and not self._first.cancelled():
@@ -162,6 +162,12 @@ class _Call:
 def _start(handle: Any, *args: bytes) -> Any:
     """Start a handle call that no request owns: Serve cancels the calls made in a request's context when it ends."""
     return contextvars.Context().run(handle.remote, *args)
+
+
+def _cancel(response: Any) -> None:
+    """Cancel a handle call. One that found no replica would raise here again what it raised before."""
+    with suppress(Exception):
+        response.cancel()
 
 
 async def _frame(coming: Awaitable[bytes]) -> bytes:

@@ -51,11 +51,14 @@ ANSWER_WITHIN_S = 20.0
 SHUTDOWN_WITHIN_S = 15.0
 """How long vLLM's engine process may take to end its workers before it is killed."""
 
+CPP_PLACE = re.compile(r"^.*\[\d\d:\d\d:\d\d\] \S+:\d+: ")
+"""Where in a C++ library's source an error comes from, as it stands before its message."""
+
 TOO_LONG = frozenset({"input_tokens", "input_text"})
 """Names under which vLLM reports a prompt over the model's context."""
 
 
-def engine_args(settings: VllmSettings) -> AsyncEngineArgs:
+def engine_args(settings: VllmSettings, *, distributed_executor_backend: str | None = None) -> AsyncEngineArgs:
     """The engine arguments of vLLM for `settings`.
 
     Raises:
@@ -74,14 +77,15 @@ def engine_args(settings: VllmSettings) -> AsyncEngineArgs:
         if parser is not None and parser not in (names := manager.list_registered()):
             raise ValueError(f"{setting}: vLLM has no parser {parser!r}; it has {', '.join(sorted(names))}")
     own = {name: getattr(settings, setting) for name, setting in OWN_ARGUMENTS.items()}
+    own["distributed_executor_backend"] = distributed_executor_backend
     # One backend for all grammars: vLLM's "auto" lets the first constrained request decide for the engine's lifetime.
-    defaults = {"structured_outputs_config": {"backend": "xgrammar"}, "disable_log_stats": True}
+    defaults: dict[str, Any] = {"structured_outputs_config": {"backend": "xgrammar"}, "disable_log_stats": True}
     if current_platform.is_cpu():
         defaults["enforce_eager"] = True
     given = defaults | settings.vllm | {name: value for name, value in own.items() if value is not None}
     if isinstance(grammar := given["structured_outputs_config"], dict):
         given["structured_outputs_config"] = StructuredOutputsConfig(**grammar)
-    given["additional_config"] = {**given.get("additional_config", {}), "started_by": OrphanGuard("ray-responses")}
+    given["additional_config"] = dict(given.get("additional_config", {}), started_by=OrphanGuard("ray-responses"))
     return AsyncEngineArgs(**given)
 
 
@@ -136,19 +140,25 @@ class VllmEngine:
         self._closed = False
 
     @classmethod
-    async def start(cls, settings: VllmSettings, *, replica_id: str) -> Self:
+    async def start(
+        cls, settings: VllmSettings, *, replica_id: str, distributed_executor_backend: str | None = None
+    ) -> Self:
         """Load the model and generate one token with it: from tens of seconds to minutes.
+
+        `distributed_executor_backend` is how vLLM runs its workers, as `parallelism.placement` has it.
 
         Raises:
             ValueError: `settings` ask for something that vLLM does not have.
             RuntimeError: the model cannot be loaded; vLLM's log says why.
         """
-        if settings.distributed_executor_backend != "ray":
-            # To fork a process that has threads can hang, and would pass by the orphan guard. The Ray executor spawns too,
-            # but only where vLLM itself comes to that does it tell the child of the cluster.
+        if distributed_executor_backend != "ray":
+            # A fork of a process with threads can hang, and passes by the orphan guard. With the Ray executor vLLM must
+            # find out by itself that it has to spawn: only then does it tell the child of the cluster.
             os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         model = await asyncio.to_thread(resolve_model, settings.model)
-        args = engine_args(settings.model_copy(update={"model": model}))
+        args = engine_args(
+            settings.model_copy(update={"model": model}), distributed_executor_backend=distributed_executor_backend
+        )
         gauges: list[_SchedulerGauges] = []
 
         def gauges_of(vllm_config: Any, engine_index: int = 0) -> _SchedulerGauges:
@@ -248,11 +258,11 @@ class VllmEngine:
         )
 
     def _chat_request(self, request: GenerationRequest) -> Any:
+        if wants_tools(request) and not request.tools:
+            raise RequestRefused(InvalidRequest("There are no tools to choose from.", param="tool_choice"))
         if wants_tools(request) and self._settings.tool_parser is None:
-            message = (
-                f"The model '{self._settings.name}' is served without tools: its operator has set no `tool_parser`."
-            )
-            raise RequestRefused(InvalidRequest(message, param="tools" if request.tools else "tool_choice"))
+            message = f"The model '{self._settings.name}' has no tools: its operator has set no `tool_parser`."
+            raise RequestRefused(InvalidRequest(message, param="tools"))
         try:
             return ChatCompletionRequest(**chat_fields(request))
         except ValidationError as exc:
@@ -380,7 +390,9 @@ def _refuse(exc: Exception) -> NoReturn:
     raise RequestRefused(error) from exc
 
 
-def _message(exc: Exception) -> str:
-    """The first line of an error's own text, without what vLLM's `str()` and the C++ libraries put around it."""
-    text = str(exc.args[0] if exc.args else exc).splitlines()[0]
-    return text.partition("Check failed: ")[2] or text
+def _message(exc: BaseException) -> str:
+    """The first line of the innermost error's own text, without what the C++ libraries put around it."""
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+    text = str(exc.args[0] if exc.args else exc).partition("\n")[0]
+    return CPP_PLACE.sub("", text).removeprefix("Check failed: ") or type(exc).__name__

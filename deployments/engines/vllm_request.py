@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,11 @@ MAX_SCHEMA_CHARS = 120_000
 MAX_PATTERN_CHARS = 4_000
 """Characters in one schema's regular expressions together."""
 
+MAX_REPETITIONS = 1_000
+"""Sum of the counts in the braces of one schema's regular expressions: `(a?){5000}a{5000}` compiles for 10 s."""
+
+REPETITION = re.compile(r"\{\s*(\d{1,9})?\s*,?\s*(\d{1,9})?\s*\}")
+
 REQUEST_PARAMS = {
     "messages": "input",
     "tools": "tools",
@@ -24,6 +30,7 @@ REQUEST_PARAMS = {
     "parallel_tool_calls": "parallel_tool_calls",
     "temperature": "temperature",
     "top_p": "top_p",
+    "max_tokens": "max_output_tokens",
     "response_format": "text.format",
     "reasoning_effort": "reasoning.effort",
 }
@@ -59,7 +66,8 @@ def check_schema_size(schema: Any, *, param: str) -> None:
     Raises:
         InvalidRequest: the schema at `param` is over one of this module's limits.
     """
-    properties = enums = chars = patterns = 0
+    properties = enums = chars = 0
+    patterns: list[str] = []
     for node in _objects(schema):
         if isinstance(names := node.get("properties"), dict):
             properties += len(names)
@@ -70,17 +78,23 @@ def check_schema_size(schema: Any, *, param: str) -> None:
         if isinstance(const := node.get("const"), str):
             chars += len(const)
         if isinstance(pattern := node.get("pattern"), str):
-            patterns += len(pattern)
+            patterns.append(pattern)
         if isinstance(named := node.get("patternProperties"), dict):
-            patterns += sum(map(len, named))
+            patterns.extend(named)
     for what, count, limit in (
         ("properties", properties, MAX_PROPERTIES),
         ("enum values", enums, MAX_ENUM_VALUES),
         ("characters in names and values", chars, MAX_SCHEMA_CHARS),
-        ("characters in patterns", patterns, MAX_PATTERN_CHARS),
+        ("characters in patterns", sum(map(len, patterns)), MAX_PATTERN_CHARS),
+        ("repetitions in patterns", sum(map(_repetitions, patterns)), MAX_REPETITIONS),
     ):
         if count > limit:
             raise InvalidRequest(f"The JSON schema has {count} {what}; at most {limit} are supported.", param=param)
+
+
+def _repetitions(pattern: str) -> int:
+    """The sum of the greater counts of `{n}`, `{n,}` and `{n,m}`."""
+    return sum(max(int(low or 0), int(high or 0)) for low, high in REPETITION.findall(pattern))
 
 
 def _objects(schema: Any) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
@@ -13,7 +13,6 @@ OWN_ARGUMENTS = {
     "pipeline_parallel_size": "pipeline_parallel_size",
     "max_model_len": "max_model_len",
     "reasoning_parser": "reasoning_parser",
-    "distributed_executor_backend": "distributed_executor_backend",
 }
 """The vLLM engine arguments that have a setting of their own, by that setting's name: `vllm` may not repeat them."""
 
@@ -39,7 +38,5 @@ class VllmSettings(BaseModel):
     """A Jinja template, or the path of one, instead of the model's own."""
     max_model_len: PositiveInt | None = None
     """Longest context in tokens, prompt and answer together. None: what the model allows."""
-    distributed_executor_backend: Literal["mp", "ray", "uni"] | None = None
-    """How vLLM runs its workers; see `parallelism.plan`."""
     vllm: dict[str, Any] = Field(default_factory=dict)
     """Any further engine argument of vLLM by its name in vLLM's own command line, with underscores."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import assert_never
 
 import msgspec
@@ -102,7 +102,7 @@ def being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-async def serve(engine: Engine, request: bytes) -> AsyncIterator[bytes]:
+async def serve(engine: Engine, request: bytes) -> AsyncGenerator[bytes, None]:
     """The serving half: one generation as frames.
 
     A whole generation's last frame is a `Batch` that ends in `Finish`; any other end is a `Refused`, a `Dead`, or an

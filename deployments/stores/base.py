@@ -1,7 +1,7 @@
 """The store contract. Every store keeps it and passes one suite.
 
-A store holds a record and an append-only log for each response and knows nothing else of the protocol. The tenant is the
-first argument of every method: no method can reach over to another tenant's data.
+A store holds a record and an append-only log for each response and knows nothing else of the protocol. The tenant is
+the first argument of every method: no method can reach over to another tenant's data.
 """
 
 from __future__ import annotations

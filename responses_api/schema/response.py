@@ -15,7 +15,7 @@ ResponseStatus = Literal["completed", "failed", "in_progress", "cancelled", "que
 
 
 class Echo(msgspec.Struct, frozen=True, kw_only=True):
-    """The request's parameters as the response object repeats them. A silent request is echoed as the API's defaults."""
+    """The request's parameters as the response object repeats them. Silence is echoed as the API's defaults."""
 
     model: str
     instructions: str | None = None
@@ -43,11 +43,15 @@ class Echo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InputTokensDetails(msgspec.Struct, frozen=True):
+    """Prompt tokens that were read from, and written to, a cache."""
+
     cached_tokens: int = 0
     cache_write_tokens: int = 0
 
 
 class OutputTokensDetails(msgspec.Struct, frozen=True):
+    """Sampled tokens that were reasoning."""
+
     reasoning_tokens: int = 0
 
 
@@ -62,11 +66,15 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class ResponseError(msgspec.Struct, frozen=True):
+    """Why a response failed."""
+
     code: str
     message: str
 
 
 class IncompleteDetails(msgspec.Struct, frozen=True):
+    """Why a response is incomplete."""
+
     reason: Literal["max_output_tokens", "content_filter"]
 
 

@@ -32,22 +32,18 @@ from tests.deployments.engines.engine_contract import (
     EngineCase,
     EngineContract,
     check_batches,
+    eventually,
     said_by,
     text_of,
 )
 
-SUM = {
-    "type": "function",
-    "function": {
-        "name": "add",
-        "parameters": {
-            "type": "object",
-            "properties": {"a": {"type": "integer", "minimum": 3}, "b": {"type": "string", "enum": ["x", "y"]}},
-            "required": ["a", "b"],
-        },
-    },
+PAIR: dict[str, Any] = {
+    "type": "object",
+    "properties": {"a": {"type": "integer", "minimum": 3}, "b": {"type": "string", "enum": ["x", "y"]}},
+    "required": ["a", "b"],
 }
-NOW = {"type": "function", "function": {"name": "now"}}
+SUM: dict[str, Any] = {"type": "function", "function": {"name": "add", "parameters": PAIR}}
+NOW: dict[str, Any] = {"type": "function", "function": {"name": "now"}}
 
 
 def asking(text: str, **fields: Any) -> GenerationRequest:
@@ -207,7 +203,7 @@ async def test_a_tool_that_is_not_there_cannot_be_forced(engine: ScriptedEngine,
 
 
 async def test_a_json_format_gives_an_instance_of_the_schema(engine: ScriptedEngine) -> None:
-    form = OutputFormat(kind="json_schema", schema=SUM["function"]["parameters"])  # type: ignore[index] - our literal
+    form = OutputFormat(kind="json_schema", schema=PAIR)
     assert json.loads(text_of(await said_by(engine, asking("go", output_format=form)))) == {"a": 3, "b": "x"}
     form = OutputFormat(kind="json_object")
     assert json.loads(text_of(await said_by(engine, asking("go", output_format=form)))) == {}
@@ -228,12 +224,10 @@ async def test_a_scripted_end_can_be_length(engine: ScriptedEngine) -> None:
 async def test_death_comes_between_batches_or_on_entering(engine: ScriptedEngine) -> None:
     with pytest.raises(EngineDead):
         await said_by(engine, scripted({"error": "dead"}))
-    got = []
-    with pytest.raises(EngineDead):
-        async with engine.generate(scripted({"text": "a"}, {"error": "dead"})) as batches:
-            async for batch in batches:
-                got.append(batch)
-    assert text_of(got) == "a"
+    async with engine.generate(scripted({"text": "a"}, {"error": "dead"})) as batches:
+        assert text_of([await anext(batches) for _ in range(3)]) == "a"
+        with pytest.raises(EngineDead):
+            await anext(batches)
     assert (await engine.status()).running == 0
     assert engine.aborted == 0
 
@@ -253,8 +247,7 @@ async def test_an_abort_is_counted_and_an_end_is_not(engine: ScriptedEngine) -> 
 async def test_silence_lasts_until_the_engine_is_closed(engine: ScriptedEngine) -> None:
     silent = asyncio.create_task(said_by(engine, scripted({"silence": True})))
     async with asyncio.timeout(LIMIT_S):
-        while (await engine.status()).running == 0:
-            await asyncio.sleep(0)
+        await eventually(lambda: _running(engine, 1))
         await engine.close()
         with pytest.raises(EngineDead):
             await silent
@@ -265,6 +258,10 @@ async def test_pauses_and_rates_take_their_time(engine: ScriptedEngine) -> None:
     begun = loop.time()
     await said_by(engine, scripted({"pause": 0.05}, {"text": "abcdefgh"}, rate=100, chunk=1))
     assert loop.time() - begun >= 0.05 + 8 / 100
+
+
+async def _running(engine: ScriptedEngine, count: int) -> bool:
+    return (await engine.status()).running == count
 
 
 _CRASH = """
