@@ -56,13 +56,12 @@ def build_gateway(settings: GatewaySettings) -> Application:
 
 def _engine(model: ModelSettings, name: str) -> Application:
     options: dict[str, Any] = {"ray_actor_options": {"num_cpus": 0.1}}
-    backend: str | None = None
     if isinstance(model, VllmModelSettings):
         where = _placement(model)
-        backend = where.distributed_executor_backend
         options = where.deployment_options()
         if model.env:
             options["ray_actor_options"]["runtime_env"] = {"env_vars": model.env}
+        model = model.model_copy(update={"distributed_executor_backend": where.distributed_executor_backend})
     return serve.deployment(
         EngineImpl,
         name=name,
@@ -71,7 +70,7 @@ def _engine(model: ModelSettings, name: str) -> Application:
         health_check_period_s=5,
         health_check_timeout_s=30,
         **options,
-    ).bind(model, backend)
+    ).bind(model)
 
 
 def _placement(model: VllmModelSettings) -> Placement:

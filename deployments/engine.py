@@ -17,9 +17,9 @@ from deployments.engines.scripted_engine import ScriptedEngine
 class EngineImpl:
     """A replica of one model. Serve's handle calls `generate`, `status` and `check`; its controller `check_health`."""
 
-    async def __init__(self, settings: ModelSettings, backend: str | None) -> None:
+    async def __init__(self, settings: ModelSettings) -> None:  # type: ignore[misc] # Serve awaits it
         replica_id = serve.get_replica_context().replica_id.unique_id
-        self._engine = await _start(settings, backend, replica_id)
+        self._engine = await _start(settings, replica_id)
 
     async def generate(self, request: bytes) -> AsyncIterator[bytes]:
         """The frames of one generation; ends when the engine finished, refused or died."""
@@ -44,13 +44,13 @@ class EngineImpl:
             await engine.close()
 
 
-async def _start(settings: ModelSettings, backend: str | None, replica_id: str) -> Engine:
+async def _start(settings: ModelSettings, replica_id: str) -> Engine:
     if isinstance(settings, ScriptedSettings):
         return ScriptedEngine(replica_id)
     # vLLM takes seconds to import and is absent where only the gateway runs.
     from deployments.engines.vllm_engine import VllmEngine
 
-    return await VllmEngine.start(settings, replica_id=replica_id, distributed_executor_backend=backend)
+    return await VllmEngine.start(settings, replica_id=replica_id)
 
 
 class CatalogueImpl:

@@ -224,10 +224,14 @@ def _with_ids(items: Iterable[Mapping[str, Any]], *, response_id: str) -> list[d
 
 
 def _chat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """A function tool in the chat form. Templates may expect all three fields, of these types."""
+    """A function tool in the chat form. Templates may expect name, description and parameters, of these types.
+
+    `strict`, which the API defaults to true, is what makes an engine hold the arguments to the schema.
+    """
     function = {
         "name": tool["name"],
         "description": tool["description"] or "",
         "parameters": tool["parameters"] or {"type": "object", "properties": {}},
+        "strict": tool["strict"],
     }
     return {"type": "function", "function": function}

@@ -58,8 +58,8 @@ class Engine(Protocol):
 
         Entering admits the request: it raises `RequestRefused` before any work is done, else the first batch is exactly
         `[EngineStarted]`. One batch an engine step follows: `Tokens` first, then what was parsed from them. The last
-        batch ends in `Finish`. No batch is empty. Times (`Begin`, `Clock`), `Cancel` and `Fail` are never an engine's to
-        say.
+        batch ends in `Finish`. No batch is empty. Times (`Begin`, `Clock`), `Cancel` and `Fail` are never an engine's
+        to say.
 
         Raises:
             RequestRefused: the request cannot be served by this engine.

@@ -7,6 +7,7 @@ one Ray actor a GPU within the replica's placement group, and the replica's own 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,6 +50,18 @@ def placement(
     return _across_nodes(tensor_parallel_size * pipeline_parallel_size)
 
 
+def cpu_binding(cores: Iterable[int], *, workers: int) -> str:
+    """A share of `cores` for each of `workers` CPU workers, as VLLM_CPU_OMP_THREADS_BIND takes it: `0,1|2,3`.
+
+    Of itself vLLM gives each worker a NUMA node, and fails where there are fewer of them than workers.
+    """
+    ordered = sorted(cores)
+    share = len(ordered) // workers
+    if share == 0:
+        return "nobind"
+    return "|".join(",".join(map(str, ordered[n * share : (n + 1) * share])) for n in range(workers))
+
+
 def _on_cpus(workers: int) -> Placement:
     """No bundles: Ray binds no cores anyway. Its books count a share of a core for each worker process."""
     return Placement(
@@ -68,10 +81,11 @@ def _on_one_node(gpus: int) -> Placement:
 
 
 def _across_nodes(gpus: int) -> Placement:
-    """A bundle for each GPU, as vLLM's Ray executor wants them; the actor takes the first one's CPU, a worker its GPU."""
+    """A bundle for each GPU, as vLLM's Ray executor wants it: its workers take the GPUs, the actor the first's CPU."""
+    first: dict[str, float] = {"CPU": 1, "GPU": 1}
     return Placement(
         ray_actor_options={"num_cpus": 1, "num_gpus": 0},
-        placement_group_bundles=[{"CPU": 1, "GPU": 1}, *({"GPU": 1} for _ in range(gpus - 1))],
+        placement_group_bundles=[first, *({"GPU": 1.0} for _ in range(gpus - 1))],
         placement_group_strategy="PACK",
         distributed_executor_backend="ray",
     )

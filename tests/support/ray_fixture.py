@@ -13,11 +13,17 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[None]:
-    """Ray with one logical CPU in this process, and its workers able to import the project and its tests."""
+    """Ray with one logical CPU in this process, and its workers able to import the project and its tests.
+
+    Each folder that imports this fixture has it as its own; the first one asked for starts Ray for all.
+    """
     # Without this, ray.init() turns token authentication on for every later Ray of this user.
     os.environ["RAY_AUTH_MODE"] = "disabled"
     import ray  # Ray reads the variable when it is imported
 
+    if ray.is_initialized():
+        yield
+        return
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     ray.init(
         num_cpus=1,

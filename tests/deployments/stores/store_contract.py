@@ -227,9 +227,12 @@ class StoreContract:
             await store.append(tenant, "resp_1", [TextDelta("x")])
 
     def test_any_history_reads_as_in_a_plain_dictionary(self, open_store: OpenStore) -> None:
+        class Histories(_Histories):
+            def __init__(self) -> None:
+                super().__init__(open_store)
+
         run_state_machine_as_test(
-            lambda: _Histories(open_store),
-            settings=settings(max_examples=self.machine_examples, stateful_step_count=30),
+            Histories, settings=settings(max_examples=self.machine_examples, stateful_step_count=30)
         )
 
 
@@ -301,7 +304,9 @@ class _Histories(RuleBasedStateMachine):
 
     @rule(who=_WHO, response_id=_IDS)
     def chain(self, who: int, response_id: str) -> None:
-        chain, link, seen = [], response_id, set()
+        chain: list[StoredResponse] = []
+        seen: set[str] = set()
+        link: str | None = response_id
         while link is not None and link not in seen and (who, link) in self.model:
             seen.add(link)
             chain.insert(0, self.model[who, link])
