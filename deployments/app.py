@@ -19,8 +19,9 @@ from deployments.engines.base import Card
 from deployments.engines.parallelism import Placement, placement
 from deployments.ingress import GatewayIngress
 
-# Streams are long: Serve's default of 5 ongoing requests a replica would make the sixth wait for a whole answer.
-_ENGINE_ONGOING = 256
+# Streams are long: Serve's default of 5 ongoing requests a replica would make the sixth wait for a whole answer. vLLM
+# queues by itself, and a replica at its limit would not even answer health checks by handle.
+_ENGINE_ONGOING = 1024
 _GATEWAY_ONGOING = 2048
 _DRAIN_S = 600
 

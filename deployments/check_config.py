@@ -48,8 +48,8 @@ def load(path: Path) -> dict[str, Any]:
 def _serve_problems(config: dict[str, Any]) -> list[str]:
     # Serve's schema is imported late: it costs seconds, and a missing file should be told at once.
 
-    from ray.serve.config import AutoscalingConfig  # noqa: PLC0415
-    from ray.serve.schema import ServeDeploySchema  # noqa: PLC0415
+    from ray.serve.config import AutoscalingConfig
+    from ray.serve.schema import ServeDeploySchema
 
     problems = _schema_problems(config, ServeDeploySchema)
     if not problems:
@@ -147,7 +147,7 @@ def main() -> int:
     try:
         load(Path(sys.argv[1] if len(sys.argv) > 1 else "serve_config.yaml"))
     except ConfigError as exc:
-        print(exc, file=sys.stderr)  # noqa: T201 - the command's output
+        print(exc, file=sys.stderr)
         return 1
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -23,8 +24,10 @@ class EngineImpl:
 
     async def generate(self, request: bytes) -> AsyncIterator[bytes]:
         """The frames of one generation; ends when the engine finished, refused or died."""
-        async for frame in wire.serve(self._engine, request):
-            yield frame
+        # Closed here and not by the garbage collector: an asker who leaves between two frames stops the work at once.
+        async with aclosing(wire.serve(self._engine, request)) as frames:
+            async for frame in frames:
+                yield frame
 
     async def status(self) -> bytes:
         """The engine's `EngineStatus` as msgpack."""

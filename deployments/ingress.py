@@ -49,6 +49,7 @@ class EventStream(StreamingResponse):
         self._leave = leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream, as the framework asks of every response."""
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -58,7 +59,7 @@ class EventStream(StreamingResponse):
 class GatewayImpl:
     """One replica of the gateway. Holds the service; every method below is one route."""
 
-    async def __init__(self, settings: GatewaySettings) -> None:
+    async def __init__(self, settings: GatewaySettings) -> None:  # type: ignore[misc] # Serve awaits it
         context = serve.get_replica_context()
         self._settings = settings
         self._service = ResponsesService(
@@ -145,10 +146,11 @@ class GatewayImpl:
 
     @http.get("/health/ready")
     async def ready(self) -> Response:
-        """An engine can generate."""
-        if not await self._service.ready():
+        """An engine can generate; which, and what they are doing."""
+        models = await self._service.ready()
+        if not models:
             raise Unavailable("No engine can generate yet.")
-        return _json(b'{"status":"ready"}')
+        return _json(msgspec.json.encode({"status": "ready", "models": models}))
 
     async def _body(self, request: Request) -> bytes:
         """The request's body, given up as soon as it is too large.
@@ -220,6 +222,6 @@ async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
     return _error(ServerError("The server had an internal error. Please try again."))
 
 
-# Last of all: `ingress` copies the routes and handlers as they are now, and a class that the module already names crosses
-# to the replicas by that name.
+# Last of all: `ingress` copies the routes and handlers as they are now, and a class that the module already names
+# crosses to the replicas by that name.
 GatewayIngress = serve.ingress(http)(GatewayImpl)

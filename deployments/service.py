@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from deployments.engines.base import Card, Engine, EngineDead, RequestRefused
+from deployments.engines.base import Card, Engine, EngineDead, EngineStatus, RequestRefused
 from deployments.stores.base import LogClosed, Store, StoreError
 from deployments.streaming import SHUTDOWN, LiveResponse
 from responses_api import ids
@@ -167,15 +167,15 @@ class ResponsesService:
         with _translated():
             return await self._models.models()
 
-    async def ready(self, *, timeout_s: float = 5.0) -> bool:
-        """Whether at least one engine can generate now."""
+    async def ready(self, *, timeout_s: float = 5.0) -> dict[str, EngineStatus]:
+        """The models that can generate now, each with what its engines are doing."""
         try:
             async with asyncio.timeout(timeout_s):
                 cards = await self._models.models()
-                checks = [self._can_generate(card.name) for card in cards]
-                return any(await asyncio.gather(*checks))
+                found = await asyncio.gather(*(self._status_of(card.name) for card in cards))
         except (EngineDead, TimeoutError):
-            return False
+            return {}
+        return {card.name: status for card, status in zip(cards, found, strict=True) if status is not None}
 
     async def close(self) -> None:
         """End what still runs and release the store."""
@@ -185,15 +185,17 @@ class ResponsesService:
         await asyncio.gather(*(live.wait() for live in running))
         await self._store.close()
 
-    async def _can_generate(self, model: str) -> bool:
+    async def _status_of(self, model: str) -> EngineStatus | None:
+        """What a model's engines are doing, or None if none of them can generate."""
         try:
             found = await self._models.find(model)
             if found is None:
-                return False
-            await found[1].check()
+                return None
+            _, engine = found
+            await engine.check()
+            return await engine.status()
         except EngineDead:
-            return False
-        return True
+            return None
 
     async def _history(self, tenant: str, previous_response_id: str | None) -> list[StoredTurn]:
         if previous_response_id is None:

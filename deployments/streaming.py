@@ -1,7 +1,7 @@
 """The pump: one task that owns a running response, from the engine's acceptance to the terminal event.
 
-It feeds the engine's inputs to the emitter, keeps the log, and hands encoded events to whoever reads. Readers only look at
-the frames; none of them can disturb the response but by `interrupt`.
+It feeds the engine's inputs to the emitter, keeps the log, and hands encoded events to whoever reads. Readers only look
+at the frames; none of them can disturb the response but by `interrupt`.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class LiveResponse:
         raise EngineDead("the engine ended its stream without finishing")
 
     async def _accept(self, first: list[EngineInput]) -> None:
-        """Write the first record, then let the first events out. An interruption waits: the record must find its end."""
+        """Write the first record, then let the first events out. An interruption waits: the record must get its end."""
         opening = [Begin(self._now()), *first]
         self._interruptible = False
         if self._store is not None:

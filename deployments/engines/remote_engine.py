@@ -51,7 +51,7 @@ class RemoteEngine:
     ) -> None:
         # By reference, each frame would be an object of Ray's own store: four times the cost.
         self._generate = handle.options(method_name="generate", stream=True, _by_reference=False)
-        self._status = handle.options(method_name="status")
+        self._handle = handle
         self._check = handle.options(method_name="check")
         self._admission_timeout_s = admission_timeout_s
         self._answer_timeout_s = answer_timeout_s
@@ -76,8 +76,21 @@ class RemoteEngine:
             await call.leave()
 
     async def status(self) -> EngineStatus:
-        """What one of the replicas is doing now. See `Engine.status`."""
-        return wire.decode_status(await self._ask(self._status))
+        """What all replicas are doing now, together: sums of requests, the highest KV usage. See `Engine.status`."""
+        try:
+            answers = await contextvars.Context().run(
+                lambda: self._handle.broadcast("status").results_async(timeout_s=self._answer_timeout_s)
+            )
+        except Exception as exc:  # as in `_ask`
+            raise EngineDead(f"{type(exc).__name__}: {exc}") from exc
+        if not answers:
+            raise EngineDead("no replica runs")
+        replicas = [wire.decode_status(answer) for answer in answers]
+        return EngineStatus(
+            running=sum(replica.running for replica in replicas),
+            waiting=sum(replica.waiting for replica in replicas),
+            kv_usage=max(replica.kv_usage for replica in replicas),
+        )
 
     async def check(self) -> None:
         """Return if one of the replicas answers that it can generate. See `Engine.check`."""

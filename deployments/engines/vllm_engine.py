@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from difflib import get_close_matches
 from typing import Any, NoReturn, Self
 
@@ -37,8 +36,8 @@ from vllm.v1.metrics.loggers import StatLoggerBase
 from deployments.engines.base import EngineDead, EngineError, EngineStatus, RequestRefused
 from deployments.engines.embedded_model import resolve_model
 from deployments.engines.orphan_guard import OrphanGuard
-from deployments.engines.parallelism import cpu_binding
 from deployments.engines.vllm_deltas import DeltaTranslator
+from deployments.engines.vllm_environment import environment, process_defaults
 from deployments.engines.vllm_outputs import Generation, read
 from deployments.engines.vllm_request import REQUEST_PARAMS, chat_fields, check_schema_size, wants_tools
 from deployments.engines.vllm_settings import OWN_ARGUMENTS, VllmSettings
@@ -93,31 +92,6 @@ def engine_args(settings: VllmSettings, *, distributed_executor_backend: str | N
 def _did_you_mean(name: str, known: set[str]) -> str:
     close = get_close_matches(name, known)
     return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
-def _process_defaults(args: AsyncEngineArgs) -> dict[str, str]:
-    """Environment variables for the start of vLLM's processes, where the operator has set none."""
-    defaults = {}
-    if args.distributed_executor_backend != "ray":
-        # A fork of a process with threads can hang, and passes by the orphan guard. With the Ray executor vLLM must find
-        # out by itself that it has to spawn: only then does it tell the child of the cluster.
-        defaults["VLLM_WORKER_MULTIPROC_METHOD"] = "spawn"
-    workers = args.tensor_parallel_size * args.pipeline_parallel_size
-    if current_platform.is_cpu() and workers > 1:
-        defaults["VLLM_CPU_OMP_THREADS_BIND"] = cpu_binding(os.sched_getaffinity(0), workers=workers)
-    return defaults
-
-
-@contextmanager
-def _environment(defaults: dict[str, str]) -> Iterator[None]:
-    """Set the variables that are not set, for as long as the context lasts."""
-    added = {name: value for name, value in defaults.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
 
 
 class _SchedulerGauges(StatLoggerBase):  # type: ignore[misc] # vLLM is seen as Any
@@ -181,13 +155,18 @@ class VllmEngine:
         args = engine_args(
             settings.model_copy(update={"model": model}), distributed_executor_backend=distributed_executor_backend
         )
+        defaults = process_defaults(
+            workers=args.tensor_parallel_size * args.pipeline_parallel_size,
+            on_cpu=current_platform.is_cpu(),
+            ray_executor=args.distributed_executor_backend == "ray",
+        )
         gauges: list[_SchedulerGauges] = []
 
         def gauges_of(vllm_config: Any, engine_index: int = 0) -> _SchedulerGauges:
             gauges.append(_SchedulerGauges(vllm_config, engine_index))
             return gauges[-1]
 
-        with _environment(_process_defaults(args)):
+        with environment(defaults):
             vllm = await asyncio.to_thread(AsyncLLM.from_engine_args, args, stat_loggers=[gauges_of])
         try:
             engine = cls(vllm, gauges[0], settings, replica_id=replica_id)

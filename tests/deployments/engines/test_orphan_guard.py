@@ -35,10 +35,11 @@ from deployments.engines.vllm_engine import VllmEngine
 from deployments.engines.vllm_settings import VllmSettings
 
 async def main():
-    await VllmEngine.start(VllmSettings(name="tiny", model=sys.argv[1]), replica_id="r")
+    engine = await VllmEngine.start(VllmSettings(name="tiny", model=sys.argv[1]), replica_id="r")
     (core,) = multiprocessing.active_children()
     print("core", core.pid, flush=True)
     await asyncio.sleep(60)
+    await engine.close()
 
 if __name__ == "__main__":
     asyncio.run(main())

@@ -11,7 +11,7 @@ from deployments.engines import wire
 from deployments.engines.base import EngineDead, RequestRefused
 from deployments.engines.scripted_engine import ScriptedEngine
 from responses_api.errors import ApiError, InvalidRequest, ResponseNotFound, ServerError
-from responses_api.inputs import EngineInput, EngineStarted, Finish
+from responses_api.inputs import EngineInput, EngineStarted, Finish, Prefilled
 from responses_api.records import GenerationRequest
 from tests.deployments.engines.engine_contract import LIMIT_S, eventually, text_of
 from tests.deployments.engines.test_scripted_engine import asking, scripted
@@ -109,7 +109,7 @@ async def test_cancelling_who_serves_aborts_the_generation_and_ends_cleanly() ->
         await eventually(lambda: _running(engine))
         serving.cancel()
         frames = await serving
-    assert [type(got) for got in wire.inputs(frames[0])] == [EngineStarted]
+    assert [type(got) for frame in frames for got in wire.inputs(frame)] == [EngineStarted, Prefilled]
     assert (engine.aborted, (await engine.status()).running) == (1, 0)
 
 

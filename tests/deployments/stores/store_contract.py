@@ -147,6 +147,14 @@ class StoreContract:
         await store.delete(other, "resp_1")
         assert (await store.get(mine, "resp_1")).log == BEGIN
 
+    async def test_a_chain_does_not_lead_into_another_tenant(self, store: Store) -> None:
+        mine, other = fresh_tenant(), fresh_tenant()
+        await store.create(mine, record("resp_1"), owner="g")
+        await store.create(other, record("resp_2", previous="resp_1"), owner="g")
+        with pytest.raises(ResponseNotFound) as caught:
+            await store.chain(other, "resp_2")
+        assert caught.value.response_id == "resp_1"
+
     async def test_a_chain_is_read_oldest_first(self, store: Store, tenant: str) -> None:
         previous = None
         for n in range(12):
