@@ -36,10 +36,12 @@ def load(path: Path) -> dict[str, Any]:
         ConfigError: the file is not there, no YAML, or has unknown or wrong settings.
     """
     try:
-        config = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as exc:
+        config: Any = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
         raise ConfigError(f"{path}: {exc}") from exc
-    problems = [*_serve_problems(config), *_args_problems(config)] if isinstance(config, dict) else ["not a mapping"]
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path}: not a mapping")
+    problems = [*_serve_problems(config), *_args_problems(config)] or _application_problems(config)
     if problems:
         raise ConfigError("\n".join(f"{path}: {problem}" for problem in problems))
     return config
@@ -47,16 +49,35 @@ def load(path: Path) -> dict[str, Any]:
 
 def _serve_problems(config: dict[str, Any]) -> list[str]:
     # Serve's schema is imported late: it costs seconds, and a missing file should be told at once.
-
-    from ray.serve.config import AutoscalingConfig
+    from ray.serve.config import AutoscalingConfig, GangSchedulingConfig, RequestRouterConfig
     from ray.serve.schema import ServeDeploySchema
 
-    problems = _schema_problems(config, ServeDeploySchema)
-    if not problems:
-        # Serve's schema takes any mapping here, and drops what it does not know later.
-        for at, deployment in _deployments(config):
-            if isinstance(scaling := deployment.get("autoscaling_config"), dict):
-                problems += _schema_problems(scaling, AutoscalingConfig, at=f"{at}.autoscaling_config")
+    # Serve's schema takes any mapping for these, and drops what it does not know later.
+    nested = {
+        "autoscaling_config": AutoscalingConfig,
+        "request_router_config": RequestRouterConfig,
+        "gang_scheduling_config": GangSchedulingConfig,
+    }
+    if problems := _schema_problems(config, ServeDeploySchema):
+        return problems
+    for at, deployment in _deployments(config):
+        for key, model in nested.items():
+            if isinstance(settings := deployment.get(key), dict):
+                problems += _schema_problems(settings, model, at=f"{at}.{key}")
+                problems += [] if problems else _model_problems(settings, model, at=f"{at}.{key}")
+    return problems or _model_problems(config, ServeDeploySchema)
+
+
+def _application_problems(config: dict[str, Any]) -> list[str]:
+    """A gateway that asks an application which is not there would wait for its models for ever."""
+    problems = []
+    names = [app.get("name", "default") for app in config["applications"]]
+    for index, app in enumerate(config["applications"]):
+        if _ARGS.get(app["import_path"]) is GatewaySettings:
+            asked = GatewaySettings.model_validate(app.get("args", {})).engines_app
+            if asked not in names:
+                hint = _hint(asked, names)
+                problems.append(f"applications[{index}].args.engines_app: no application is named {asked!r}{hint}")
     return problems
 
 
@@ -96,9 +117,10 @@ def _describe(error: jsonschema.ValidationError) -> list[str]:
         if nested:
             return [line for inner in nested for line in _describe(inner)]
     at = _path(error.absolute_path)
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = list(error.schema["properties"])
-        return [f"{_join(at, key)}: unknown setting{_hint(key, known)}" for key in error.instance if key not in known]
+    if error.validator == "additionalProperties" and isinstance(error.schema, dict):
+        known: list[str] = list(error.schema["properties"])
+        unknown = [str(key) for key in error.instance if key not in known]  # type: ignore[union-attr] # a mapping
+        return [f"{_join(at, key)}: unknown setting{_hint(key, known)}" for key in unknown]
     return [f"{at}: {error.message}"]
 
 
@@ -109,12 +131,27 @@ def _args_problems(config: dict[str, Any]) -> list[str]:
         model = _ARGS.get(app.get("import_path", "")) if isinstance(app, dict) else None
         if model is None:
             continue
-        try:
-            model.model_validate(app.get("args", {}))
-        except ValidationError as exc:
-            at = f"applications[{index}].args"
-            problems += [f"{_join(at, _path(_settings_path(e['loc'])))}: {_reason(e)}" for e in exc.errors()]
+        problems += _model_problems(app.get("args", {}), model, at=f"applications[{index}].args")
     return problems
+
+
+def _model_problems(settings: Any, model: type[BaseModel], *, at: str = "") -> list[str]:
+    """What the model itself objects to, beyond its JSON schema."""
+    try:
+        model.model_validate(settings)
+    except ValidationError as exc:
+        known = _property_names(model.model_json_schema())
+        return [f"{_join(at, _path(_settings_path(e['loc'])))}: {_reason(e, known)}".lstrip(": ") for e in exc.errors()]
+    return []
+
+
+def _property_names(schema: Any) -> set[str]:
+    """The names of all settings in a schema, at every level."""
+    if isinstance(schema, list):
+        return {name for part in schema for name in _property_names(part)}
+    if not isinstance(schema, dict):
+        return set()
+    return set(schema.get("properties", {})) | _property_names(list(schema.values()))
 
 
 def _settings_path(loc: tuple[int | str, ...]) -> list[int | str]:
@@ -122,8 +159,11 @@ def _settings_path(loc: tuple[int | str, ...]) -> list[int | str]:
     return [part for i, part in enumerate(loc) if i < 2 or loc[i - 2] != "models"]
 
 
-def _reason(error: Any) -> str:
-    return "unknown setting" if error["type"] == "extra_forbidden" else str(error["msg"])
+def _reason(error: Any, known: set[str]) -> str:
+    if error["type"] == "extra_forbidden":
+        key = error["loc"][-1]
+        return f"unknown setting{_hint(key, sorted(known - {key}))}"
+    return str(error["msg"]).removeprefix("Value error, ")
 
 
 def _path(parts: Any) -> str:

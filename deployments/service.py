@@ -172,9 +172,9 @@ class ResponsesService:
         try:
             async with asyncio.timeout(timeout_s):
                 cards = await self._models.models()
-                found = await asyncio.gather(*(self._status_of(card.name) for card in cards))
         except (EngineDead, TimeoutError):
             return {}
+        found = await asyncio.gather(*(self._status_of(card.name, timeout_s) for card in cards))
         return {card.name: status for card, status in zip(cards, found, strict=True) if status is not None}
 
     async def close(self) -> None:
@@ -185,16 +185,17 @@ class ResponsesService:
         await asyncio.gather(*(live.wait() for live in running))
         await self._store.close()
 
-    async def _status_of(self, model: str) -> EngineStatus | None:
+    async def _status_of(self, model: str, timeout_s: float) -> EngineStatus | None:
         """What a model's engines are doing, or None if none of them can generate."""
         try:
-            found = await self._models.find(model)
-            if found is None:
-                return None
-            _, engine = found
-            await engine.check()
-            return await engine.status()
-        except EngineDead:
+            async with asyncio.timeout(timeout_s):
+                found = await self._models.find(model)
+                if found is None:
+                    return None
+                _, engine = found
+                await engine.check()
+                return await engine.status()
+        except (EngineDead, TimeoutError):
             return None
 
     async def _history(self, tenant: str, previous_response_id: str | None) -> list[StoredTurn]:

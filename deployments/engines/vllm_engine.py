@@ -225,6 +225,10 @@ class VllmEngine:
                 self._engine.output_handler.cancel()
             self._engine.output_processor.propagate_error(EngineDeadError())
             await asyncio.to_thread(self._engine.shutdown, timeout=SHUTDOWN_WITHIN_S)
+            await asyncio.sleep(0)  # in which the loop closes vLLM's sockets
+            left = self._engine.engine_core.resources
+            if left.input_socket.closed and left.output_socket.closed:
+                left.ctx.term()  # vLLM leaves it to the garbage collector
 
     def _require_alive(self) -> None:
         if self._closed or self._engine.errored:

@@ -1,4 +1,4 @@
-"""Environment variables under which the processes of vLLM start. Pure but for the environment itself; imports no vLLM."""
+"""Environment variables under which the processes of vLLM start. Imports no vLLM."""
 
 from __future__ import annotations
 

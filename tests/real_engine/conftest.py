@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.support.served import Served, serving
+from tests.support.served import ROOT, Served, serving
 
 
 @pytest.fixture(scope="session")
 def real_server() -> Iterator[Served]:
-    config = yaml.safe_load((Path(__file__).parents[2] / "serve_config.yaml").read_text())
-    with serving(config) as served:
+    with serving(yaml.safe_load((ROOT / "serve_config.yaml").read_text()), ready_s=600) as served:
         yield served

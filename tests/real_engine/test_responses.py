@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,16 +32,15 @@ CAPITAL = "What is the capital of France? Answer in one short sentence."
 
 
 @pytest.fixture
-def client(real_server: Served) -> OpenAI:
-    return OpenAI(base_url=f"{real_server.url}/v1", api_key="unused", max_retries=0, timeout=120)
+def client(real_server: Served) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{real_server.url}/v1", api_key="unused", max_retries=0, timeout=120) as client:
+        yield client
 
 
 def is_weather_call(arguments: str) -> bool:
     """Whether these are arguments that the schema of `WEATHER` allows."""
     given = json.loads(arguments)
-    return (
-        given.keys() == {"city", "unit"} and isinstance(given["city"], str) and given["unit"] in WEATHER_UNITS
-    )
+    return given.keys() == {"city", "unit"} and isinstance(given["city"], str) and given["unit"] in WEATHER_UNITS
 
 
 WEATHER_UNITS = WEATHER["parameters"]["properties"]["unit"]["enum"]
@@ -85,7 +85,12 @@ def test_instructions_reach_the_model(client: OpenAI) -> None:
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "name": "get_weather"}])
 def test_a_forced_call_streams_arguments_that_equal_the_final_item(client: OpenAI, choice: Any) -> None:
     with client.responses.stream(
-        model=MODEL, input="What is the weather in Rome?", tools=[WEATHER], tool_choice=choice, temperature=0
+        model=MODEL,
+        input="What is the weather in Rome?",
+        tools=[WEATHER],
+        tool_choice=choice,
+        temperature=0,
+        max_output_tokens=400,
     ) as stream:
         events = list(stream)
     final = stream.get_final_response()
@@ -107,6 +112,7 @@ def test_parallel_tool_calls_off_gives_one_call(client: OpenAI) -> None:
         tool_choice="required",
         parallel_tool_calls=False,
         temperature=0,
+        max_output_tokens=200,
     )
     assert [item.type for item in response.output].count("function_call") == 1
 
@@ -129,24 +135,26 @@ def test_tool_choice_auto_lets_the_model_answer(client: OpenAI) -> None:
 @pytest.mark.parametrize("stored", [True, False])
 def test_a_second_turn_returns_the_tools_output_to_the_model(client: OpenAI, stored: bool) -> None:
     question = "What is the weather in Rome?"
+    # Greedy and bounded: so small a model may otherwise write for minutes.
+    how: dict[str, Any] = {"model": MODEL, "tools": [WEATHER], "temperature": 0, "max_output_tokens": 100}
     first = client.responses.create(
-        model=MODEL, input=question, tools=[WEATHER], tool_choice="required", parallel_tool_calls=False, store=stored
+        input=question, tool_choice="required", parallel_tool_calls=False, store=stored, **how
     )
     (call,) = [item for item in first.output if item.type == "function_call"]
     answer = {"type": "function_call_output", "call_id": call.call_id, "output": "It is 21 degrees and sunny."}
     if stored:
-        second = client.responses.create(
-            model=MODEL, previous_response_id=first.id, input=[answer], tools=[WEATHER], tool_choice="none"
-        )
+        second = client.responses.create(previous_response_id=first.id, input=[answer], tool_choice="none", **how)
         assert second.previous_response_id == first.id
     else:
         history = [{"role": "user", "content": question}, *[item.model_dump() for item in first.output], answer]
-        second = client.responses.create(model=MODEL, input=history, tools=[WEATHER], tool_choice="none")
+        second = client.responses.create(input=history, tool_choice="none", **how)
     assert second.status in {"completed", "incomplete"}
     assert second.output_text
+    bare = client.responses.create(model=MODEL, input=question, max_output_tokens=16)
     assert second.usage is not None
-    assert first.usage is not None
-    assert second.usage.input_tokens > first.usage.input_tokens
+    assert bare.usage is not None
+    # The call, with its arguments, and the output both reached the model.
+    assert second.usage.input_tokens > bare.usage.input_tokens + 20
 
 
 def test_a_strict_schema_is_kept_by_the_answer(client: OpenAI) -> None:
@@ -184,10 +192,10 @@ def test_json_object_gives_an_object(client: OpenAI) -> None:
 
 
 def test_the_output_limit_ends_in_incomplete(client: OpenAI) -> None:
-    with client.responses.stream(model=MODEL, input="Tell me a long story.", max_output_tokens=16) as stream:
-        types = [event.type for event in stream]
-    final = stream.get_final_response()
-    assert types[-1] == "response.incomplete"
+    stream = client.responses.create(model=MODEL, input="Tell me a long story.", max_output_tokens=16, stream=True)
+    *_, last = stream
+    assert last.type == "response.incomplete"
+    final = last.response
     assert final.status == "incomplete"
     assert final.incomplete_details is not None
     assert final.incomplete_details.reason == "max_output_tokens"
@@ -235,8 +243,10 @@ def test_cancel_from_another_connection_ends_the_stream(client: OpenAI, real_ser
 
 def test_a_stored_response_can_be_read_listed_and_deleted(client: OpenAI) -> None:
     first = client.responses.create(
-        model=MODEL, input=[{"role": "user", "content": "One."}, {"role": "user", "content": "Two."}],
-        metadata={"team": "a"}, max_output_tokens=16,
+        model=MODEL,
+        input=[{"role": "user", "content": "One."}, {"role": "user", "content": "Two."}],
+        metadata={"team": "a"},
+        max_output_tokens=16,
     )
     again = client.responses.retrieve(first.id)
     assert again.model_dump() == first.model_dump()

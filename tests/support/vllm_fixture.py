@@ -19,7 +19,7 @@ import pytest_asyncio
 from deployments.engines.base import Engine
 from deployments.engines.embedded_model import resolve_model
 from deployments.engines.vllm_settings import VllmSettings
-from responses_api.inputs import EngineInput
+from responses_api.inputs import EngineInput, Tokens
 from responses_api.records import GenerationRequest
 
 REAL_ENGINE = [
@@ -77,6 +77,11 @@ async def answer(engine: Engine, request: GenerationRequest) -> list[EngineInput
     """All that the engine says, batches put together."""
     async with engine.generate(request) as batches:
         return [got async for batch in batches for got in batch]
+
+
+def token_ids(said: list[EngineInput]) -> list[int]:
+    """The ids of all tokens; how many came in one batch depends on how fast they were read."""
+    return [token for got in said if isinstance(got, Tokens) for token in got.ids]
 
 
 def tiny_llama(folder: Path) -> Path:
