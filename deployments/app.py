@@ -8,12 +8,20 @@ the gateway's streams, and a new limit must not reload a model.
 
 import time
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Literal
 
 from ray import serve
 from ray.serve import Application
 
-from deployments.config import EnginesSettings, GatewaySettings, ModelSettings, ScriptedSettings, VllmModelSettings
+from deployments.config import (
+    CATALOGUE,
+    EnginesSettings,
+    GatewaySettings,
+    ModelSettings,
+    ScriptedSettings,
+    VllmModelSettings,
+    deployment_name,
+)
 from deployments.engine import CatalogueImpl, EngineImpl
 from deployments.engines.base import Card
 from deployments.engines.parallelism import Placement, placement
@@ -26,11 +34,6 @@ _GATEWAY_ONGOING = 2048
 _DRAIN_S = 600
 
 
-def deployment_name(model: str) -> str:
-    """The deployment of a model: its name, with what Serve's names may not hold replaced."""
-    return model.replace("/", "--")
-
-
 def build_engines(settings: EnginesSettings) -> Application:
     """The engines application: one deployment a model, behind a catalogue that tells the gateway what there is."""
     engines, cards = [], []
@@ -39,7 +42,7 @@ def build_engines(settings: EnginesSettings) -> Application:
         engines.append(_engine(model, name))
         calls_functions = isinstance(model, ScriptedSettings) or model.tool_parser is not None
         cards.append(Card(name=model.name, deployment=name, created=int(time.time()), calls_functions=calls_functions))
-    catalogue = serve.deployment(CatalogueImpl, name="Catalogue", ray_actor_options={"num_cpus": 0})
+    catalogue = serve.deployment(CatalogueImpl, name=CATALOGUE, ray_actor_options={"num_cpus": 0})
     return catalogue.bind(cards, *engines)
 
 
@@ -57,12 +60,13 @@ def build_gateway(settings: GatewaySettings) -> Application:
 
 def _engine(model: ModelSettings, name: str) -> Application:
     options: dict[str, Any] = {"ray_actor_options": {"num_cpus": 0.1}}
+    backend: Literal["mp", "ray"] | None = None
     if isinstance(model, VllmModelSettings):
         where = _placement(model)
         options = where.deployment_options()
         if model.env:
             options["ray_actor_options"]["runtime_env"] = {"env_vars": model.env}
-        model = model.model_copy(update={"distributed_executor_backend": where.distributed_executor_backend})
+        backend = where.distributed_executor_backend
     return serve.deployment(
         EngineImpl,
         name=name,
@@ -71,7 +75,7 @@ def _engine(model: ModelSettings, name: str) -> Application:
         health_check_period_s=5,
         health_check_timeout_s=30,
         **options,
-    ).bind(model)
+    ).bind(model, backend)
 
 
 def _placement(model: VllmModelSettings) -> Placement:

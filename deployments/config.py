@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from deployments.engines.vllm_settings import VllmSettings
+from deployments.vllm_settings import VllmSettings
 
 
 class _Settings(BaseModel):
@@ -40,7 +40,15 @@ class VllmModelSettings(VllmSettings):
 
 ModelSettings = Annotated[VllmModelSettings | ScriptedSettings, Field(discriminator="engine")]
 
+CATALOGUE = "Catalogue"
+"""Name of the engines application's root deployment."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*")
+
+
+def deployment_name(model: str) -> str:
+    """The deployment of a model: its name, with what Serve's names may not hold replaced."""
+    return model.replace("/", "--")
 
 
 class EnginesSettings(_Settings):
@@ -62,9 +70,11 @@ class EnginesSettings(_Settings):
         for name in names:
             if not _NAME.fullmatch(name):
                 raise ValueError(f"models: the name {name!r} may hold letters, digits and . _ : / - only")
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"models: two models are named {twice[0]!r}; names must differ")
+        # Serve renames a deployment whose name is taken, and requests would go to the other one.
+        deployments = [CATALOGUE, *map(deployment_name, names)]
+        for name in names:
+            if deployments.count(deployment_name(name)) > 1:
+                raise ValueError(f"models: the name {name!r} is taken; names must differ, also with '/' as '--'")
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from ray import serve
@@ -14,13 +14,16 @@ from deployments.engines import wire
 from deployments.engines.base import Card, Engine
 from deployments.engines.scripted_engine import ScriptedEngine
 
+Backend = Literal["mp", "ray"] | None
+"""How vLLM runs its workers (see `engines.parallelism`); None for one worker or no vLLM."""
+
 
 class EngineImpl:
     """A replica of one model. Serve's handle calls `generate`, `status` and `check`; its controller `check_health`."""
 
-    async def __init__(self, settings: ModelSettings) -> None:  # type: ignore[misc] # Serve awaits it
+    async def __init__(self, settings: ModelSettings, backend: Backend) -> None:  # type: ignore[misc] # Serve awaits it
         replica_id = serve.get_replica_context().replica_id.unique_id
-        self._engine = await _start(settings, replica_id)
+        self._engine = await _start(settings, backend, replica_id)
 
     async def generate(self, request: bytes) -> AsyncIterator[bytes]:
         """The frames of one generation; ends when the engine finished, refused or died."""
@@ -47,13 +50,13 @@ class EngineImpl:
             await engine.close()
 
 
-async def _start(settings: ModelSettings, replica_id: str) -> Engine:
+async def _start(settings: ModelSettings, backend: Backend, replica_id: str) -> Engine:
     if isinstance(settings, ScriptedSettings):
         return ScriptedEngine(replica_id)
     # vLLM takes seconds to import and is absent where only the gateway runs.
     from deployments.engines.vllm_engine import VllmEngine
 
-    return await VllmEngine.start(settings, replica_id=replica_id)
+    return await VllmEngine.start(settings, replica_id=replica_id, distributed_executor_backend=backend)
 
 
 class CatalogueImpl:

@@ -8,36 +8,37 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Iterable
 from typing import Any
 
-_PORTS = range(8265, 8265 + 51)
+DASHBOARD_PORTS = range(8265, 8265 + 51)
 _FAILED = {"DEPLOY_FAILED", "UNHEALTHY"}
 
 
 class ServeStatus:
-    """The applications of the Ray that process `driver` started."""
+    """The applications of the Ray that process `driver` started; `ports` are where its dashboard may be."""
 
-    def __init__(self, driver: int) -> None:
+    def __init__(self, driver: int, *, ports: Iterable[int] = DASHBOARD_PORTS) -> None:
         self._driver = driver
+        self._ports = ports
         self._dashboard: str | None = None
 
     def failures(self) -> list[str]:
         """One text for each application that failed to start: its name, and what Serve says about it."""
         if self._dashboard is None:
-            self._dashboard = _dashboard(self._driver)
+            self._dashboard = self._find_dashboard()
         if self._dashboard is None:
             return []
         applications = _ask(f"{self._dashboard}/api/serve/applications/").get("applications", {})
         return [_failure(name, app) for name, app in applications.items() if app["status"] in _FAILED]
 
-
-def _dashboard(driver: int) -> str | None:
-    for port in _PORTS:
-        url = f"http://127.0.0.1:{port}"
-        # A session is named after its start and its driver's process id.
-        if str(_ask(f"{url}/api/version").get("session_name", "")).endswith(f"_{driver}"):
-            return url
-    return None
+    def _find_dashboard(self) -> str | None:
+        for port in self._ports:
+            url = f"http://127.0.0.1:{port}"
+            # A session is named after its start and its driver's process id.
+            if str(_ask(f"{url}/api/version").get("session_name", "")).endswith(f"_{self._driver}"):
+                return url
+        return None
 
 
 def _failure(name: str, app: dict[str, Any]) -> str:

@@ -189,6 +189,9 @@ class LiveResponse:
                 log.info("response %s was deleted while it ran", self.record.response_id)
             except StoreError as exc:
                 log.error("response %s: its end could not be stored: %s", self.record.response_id, exc)  # noqa: TRY400 - the cause is the store's to log
+            except Exception:
+                # Whatever it is, the readers get their terminal event.
+                log.exception("response %s: its end could not be stored", self.record.response_id)
         for got in ending:
             self._feed(got)
         self._unstored.clear()

@@ -40,7 +40,7 @@ from deployments.engines.vllm_deltas import DeltaTranslator
 from deployments.engines.vllm_environment import environment, process_defaults
 from deployments.engines.vllm_outputs import Generation, read
 from deployments.engines.vllm_request import REQUEST_PARAMS, chat_fields, check_schema_size, wants_tools
-from deployments.engines.vllm_settings import OWN_ARGUMENTS, VllmSettings
+from deployments.vllm_settings import OWN_ARGUMENTS, VllmSettings
 from responses_api.errors import ApiError, ContextLengthExceeded, InvalidRequest, Overloaded
 from responses_api.inputs import EngineInput, EngineStarted
 from responses_api.records import GenerationRequest
@@ -69,7 +69,8 @@ def engine_args(settings: VllmSettings, *, distributed_executor_backend: str | N
         if name in OWN_ARGUMENTS:
             raise ValueError(f"vllm.{name}: use the setting {OWN_ARGUMENTS[name]!r} instead")
         if name not in known:
-            raise ValueError(f"vllm.{name}: vLLM has no such engine argument{_did_you_mean(name, known)}")
+            close = " or ".join(get_close_matches(name, known)) or "nothing close"
+            raise ValueError(f"vllm.{name}: vLLM has no such engine argument; there is {close}")
     for setting, parser, manager in (
         ("tool_parser", settings.tool_parser, ToolParserManager),
         ("reasoning_parser", settings.reasoning_parser, ReasoningParserManager),
@@ -87,11 +88,6 @@ def engine_args(settings: VllmSettings, *, distributed_executor_backend: str | N
         given["structured_outputs_config"] = StructuredOutputsConfig(**grammar)
     given["additional_config"] = dict(given.get("additional_config", {}), started_by=OrphanGuard("ray-responses"))
     return AsyncEngineArgs(**given)
-
-
-def _did_you_mean(name: str, known: set[str]) -> str:
-    close = get_close_matches(name, known)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 class _SchedulerGauges(StatLoggerBase):  # type: ignore[misc] # vLLM is seen as Any

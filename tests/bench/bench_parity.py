@@ -14,6 +14,7 @@ import json
 import os
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -21,13 +22,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 import yaml
 
 from deployments.engines.embedded_model import resolve_model
-from tests.support.served import free_port, serving
+from tests.support.served import ROOT, serving
 
 MODEL = "smollm2-135m-instruct"
 STREAMS = 16
@@ -95,7 +95,9 @@ async def measure(url: str, *, rounds: int, singles: int) -> Figures:
 @contextlib.contextmanager
 def vllm_server() -> Iterator[str]:
     """vLLM's own server with the settings that ours gives its engine."""
-    port = free_port()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--model", resolve_model(MODEL), "--served-model-name", MODEL, "--max-model-len", str(CONTEXT)]
     command += ["--max-num-seqs", str(ENGINE["max_num_seqs"]), "--enforce-eager", "--disable-uvicorn-access-log"]
@@ -128,8 +130,7 @@ def vllm_server() -> Iterator[str]:
 @contextlib.contextmanager
 def our_server() -> Iterator[str]:
     """Our server with the committed configuration."""
-    config = yaml.safe_load((Path(__file__).parents[2] / "serve_config.yaml").read_text())
-    with serving(config) as served:
+    with serving(yaml.safe_load((ROOT / "serve_config.yaml").read_text()), ready_s=START_TIMEOUT_S) as served:
         yield served.url
 
 

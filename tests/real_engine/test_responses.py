@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 pytestmark = [pytest.mark.serve, pytest.mark.real_engine]
 
 MODEL = "smollm2-135m-instruct"
-WEATHER: dict[str, Any] = {
+WEATHER: Any = {
     "type": "function",
     "name": "get_weather",
     "description": "The weather in a city.",
@@ -136,17 +136,17 @@ def test_tool_choice_auto_lets_the_model_answer(client: OpenAI) -> None:
 def test_a_second_turn_returns_the_tools_output_to_the_model(client: OpenAI, stored: bool) -> None:
     question = "What is the weather in Rome?"
     # Greedy and bounded: so small a model may otherwise write for minutes.
-    how: dict[str, Any] = {"model": MODEL, "tools": [WEATHER], "temperature": 0, "max_output_tokens": 100}
+    how: Any = {"model": MODEL, "tools": [WEATHER], "temperature": 0, "max_output_tokens": 100}
     first = client.responses.create(
         input=question, tool_choice="required", parallel_tool_calls=False, store=stored, **how
     )
     (call,) = [item for item in first.output if item.type == "function_call"]
-    answer = {"type": "function_call_output", "call_id": call.call_id, "output": "It is 21 degrees and sunny."}
+    answer: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "It is 21 degrees and sunny."}
     if stored:
         second = client.responses.create(previous_response_id=first.id, input=[answer], tool_choice="none", **how)
         assert second.previous_response_id == first.id
     else:
-        history = [{"role": "user", "content": question}, *[item.model_dump() for item in first.output], answer]
+        history: Any = [{"role": "user", "content": question}, *[item.model_dump() for item in first.output], answer]
         second = client.responses.create(input=history, tool_choice="none", **how)
     assert second.status in {"completed", "incomplete"}
     assert second.output_text
@@ -158,7 +158,7 @@ def test_a_second_turn_returns_the_tools_output_to_the_model(client: OpenAI, sto
 
 
 def test_a_strict_schema_is_kept_by_the_answer(client: OpenAI) -> None:
-    schema = {
+    schema: Any = {
         "type": "object",
         "properties": {"name": {"type": "string", "maxLength": 30}, "age": {"type": "integer", "maximum": 150}},
         "required": ["name", "age"],
@@ -251,9 +251,9 @@ def test_a_stored_response_can_be_read_listed_and_deleted(client: OpenAI) -> Non
     again = client.responses.retrieve(first.id)
     assert again.model_dump() == first.model_dump()
     assert again.metadata == {"team": "a"}
-    page = client.responses.input_items.list(first.id, limit=1, order="asc")
+    page: Any = client.responses.input_items.list(first.id, limit=1, order="asc")
     assert page.has_more
-    assert [item.content[0].text for item in page] == ["One.", "Two."]  # type: ignore[union-attr] # messages
+    assert [item.content[0].text for item in page] == ["One.", "Two."]
     client.responses.delete(first.id)
     with pytest.raises(NotFoundError):
         client.responses.retrieve(first.id)

@@ -18,4 +18,4 @@ def scripts(*turns: list[dict[str, Any]]) -> str:
 
 def long_script() -> str:
     """Text with a script that goes on for minutes, a chunk each 20 ms."""
-    return script({"text": "word " * 20_000}, rate=50)
+    return script({"text": "word " * 4_000}, rate=50, chunk=1)

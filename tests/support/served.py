@@ -129,6 +129,9 @@ def starting(config: Mapping[str, Any], *, command: tuple[str, ...] = LAUNCHER) 
         # What the test's own process was given for its Ray is not the server's.
         variables = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         variables |= _apart(folder, port)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # As in a shell's background job. The server would inherit it, and not hear our interrupt.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with (folder / "server.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, *command, str(path)],

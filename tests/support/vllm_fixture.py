@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from deployments.engines.base import Engine
 from deployments.engines.embedded_model import resolve_model
-from deployments.engines.vllm_settings import VllmSettings
+from deployments.vllm_settings import VllmSettings
 from responses_api.inputs import EngineInput, Tokens
 from responses_api.records import GenerationRequest
 

@@ -32,7 +32,7 @@ if __name__ == "__main__":
 ENGINE = """
 import asyncio, multiprocessing, sys
 from deployments.engines.vllm_engine import VllmEngine
-from deployments.engines.vllm_settings import VllmSettings
+from deployments.vllm_settings import VllmSettings
 
 async def main():
     engine = await VllmEngine.start(VllmSettings(name="tiny", model=sys.argv[1]), replica_id="r")

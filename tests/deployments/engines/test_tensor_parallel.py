@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from deployments.engines.base import Engine
 from deployments.engines.parallelism import placement
-from deployments.engines.vllm_settings import VllmSettings
+from deployments.vllm_settings import VllmSettings
 from responses_api.inputs import Finish
 from tests.deployments.engines.engine_contract import ClosableEngineContract, EngineCase, check_batches, said_by
 from tests.support.vllm_fixture import REAL_ENGINE, answer, asking, running_engine, tiny_llama, token_ids
