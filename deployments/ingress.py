@@ -100,10 +100,10 @@ class GatewayImpl:
     @http.get("/v1/responses/{response_id}")
     async def retrieve(self, response_id: str, request: Request) -> Response:
         """The response object."""
-        if request.query_params.get("stream", "false").lower() not in {"false", "0", ""}:
-            raise InvalidRequest(
-                "Streaming a stored response is not supported.", param="stream", code="unsupported_parameter"
-            )
+        for name, value in request.query_params.items():
+            if name != "stream" or value.lower() != "false":
+                message = f"Unsupported parameter: '{name[:64]}' is not served when a response is retrieved."
+                raise InvalidRequest(message, param=name[:64], code="unsupported_parameter")
         return _json(encode_response(await self._service.retrieve(TENANT, response_id)))
 
     @http.delete("/v1/responses/{response_id}")
