@@ -16,6 +16,8 @@ from deployments.engines.remote_engine import RemoteEngine
 
 log = logging.getLogger(__name__)
 
+_PAUSE_S = 1.0
+"""How long a catalogue that did not answer is not asked again."""
 
 _cards = msgspec.msgpack.Decoder(list[Card])
 
@@ -30,6 +32,7 @@ class Fleet:
         self._models: dict[str, Card] = {}
         self._engines: dict[str, RemoteEngine] = {}
         self._asked_at = float("-inf")
+        self._failed_at = float("-inf")
         self._asking = asyncio.Lock()
 
     async def models(self) -> list[Card]:
@@ -62,10 +65,16 @@ class Fleet:
         async with self._asking:
             if time.monotonic() - self._asked_at < max_age_s:
                 return
+            if time.monotonic() - self._failed_at < _PAUSE_S:
+                # Those who waited for the answer that did not come share that, instead of each waiting in turn.
+                if not self._models:
+                    raise EngineDead(f"the application {self._app!r} does not answer")
+                return
             try:
                 handle = serve.get_app_handle(self._app)
                 cards = _cards.decode(await asyncio.wait_for(handle.models.remote(), self._timeout_s))
             except (RayError, RayServeException, TimeoutError) as exc:
+                self._failed_at = time.monotonic()
                 if not self._models:
                     raise EngineDead(f"the application {self._app!r} does not answer: {exc}") from exc
                 log.warning("the application %r does not answer; its last catalogue stays in use: %s", self._app, exc)

@@ -49,7 +49,7 @@ class DeltaTranslator:
     """Turns one response's deltas into inputs, in order.
 
     `parallel_calls=False` allows one call: when the model begins a second one, `cut` becomes True and nothing more is
-    said. `keep_ids` passes the parser's call ids on.
+    said. `keep_ids` passes the parser's call ids on, each once: some models write an id twice.
     """
 
     def __init__(self, *, parallel_calls: bool = True, keep_ids: bool = False) -> None:
@@ -58,7 +58,8 @@ class DeltaTranslator:
         self._keep_ids = keep_ids
         self._open: int | None = None
         self._last = -1
-        self._nameless: dict[int, str] = {}
+        self._nameless: dict[int, tuple[str | None, str]] = {}
+        self._ids: set[str] = set()
         self._blank = ""
         self._in_text = False
 
@@ -78,10 +79,14 @@ class DeltaTranslator:
             self._piece(piece, out)
         return out
 
-    def finish(self) -> list[EngineInput]:
-        """The inputs that end the response before its `Finish`; maybe none. Blank text counts if there was no call."""
+    def finish(self, *, complete: bool = True) -> list[EngineInput]:
+        """The inputs that end the response before its `Finish`; maybe none. Blank text counts if there was no call.
+
+        Not `complete`, an open call stays open: its arguments may be half-written, and clients run a closed call.
+        """
         out: list[EngineInput] = []
-        self._close(out)
+        if complete:
+            self._close(out)
         if self._blank and self._last < 0:
             out.append(TextDelta(text=self._blank))
         self._blank = ""
@@ -104,24 +109,27 @@ class DeltaTranslator:
         if piece.index != self._open:
             if piece.index <= self._last:
                 return  # of a call that is closed
-            arguments = self._nameless.pop(piece.index, "") + arguments
+            call_id, earlier = self._nameless.pop(piece.index, (None, ""))
+            call_id, arguments = call_id or piece.id, earlier + arguments
             if not piece.function.name:
-                self._nameless[piece.index] = arguments
+                self._nameless[piece.index] = (call_id, arguments)
                 return
             if self._last >= 0 and not self._parallel_calls:
                 self.cut = True
                 return
-            self._open_call(piece, piece.function.name, out)
+            self._open_call(piece.index, piece.function.name, call_id, out)
         if arguments:
             out.append(CallArguments(call=piece.index, delta=arguments))
 
-    def _open_call(self, piece: CallDelta, name: str, out: list[EngineInput]) -> None:
+    def _open_call(self, index: int, name: str, call_id: str | None, out: list[EngineInput]) -> None:
         self._close(out)
         self._in_text = False
         self._blank = ""
-        self._open = self._last = piece.index
-        call_id = piece.id if self._keep_ids and piece.id else None
-        out.append(CallOpened(call=piece.index, name=name, call_id=call_id))
+        self._open = self._last = index
+        kept = call_id if self._keep_ids and call_id and call_id not in self._ids else None
+        if kept is not None:
+            self._ids.add(kept)
+        out.append(CallOpened(call=index, name=name, call_id=kept))
 
     def _close(self, out: list[EngineInput]) -> None:
         if self._open is not None:

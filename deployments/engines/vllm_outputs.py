@@ -50,8 +50,10 @@ def read(generation: Generation, output: Any) -> list[EngineInput]:
     if ids or completion.text or reason is not None:
         batch += _parse(generation, output, completion.text, list(ids), finished=reason is not None)
     if reason is not None or generation.translator.cut:
-        batch += generation.translator.finish()
-        batch.append(_finish(generation, reason))
+        # The one call that was allowed is complete, even if the next one reached the limit.
+        at_limit = reason == "length" and not generation.translator.cut
+        batch += generation.translator.finish(complete=not at_limit)
+        batch.append(_finish(generation, at_limit=at_limit))
     return batch
 
 
@@ -68,7 +70,7 @@ def _parse(generation: Generation, output: Any, text: str, ids: list[int], *, fi
     return [] if delta is None else generation.translator.feed(delta)
 
 
-def _finish(generation: Generation, reason: str | None) -> Finish:
+def _finish(generation: Generation, *, at_limit: bool) -> Finish:
     parser = generation.parser
     reasoning = 0 if parser is None else parser.count_reasoning_tokens(tuple(generation.token_ids))
-    return Finish(reason="length" if reason == "length" else "stop", reasoning_tokens=reasoning)
+    return Finish(reason="length" if at_limit else "stop", reasoning_tokens=reasoning)

@@ -136,7 +136,7 @@ def test_a_port_that_is_in_use_starts_nothing(tmp_path: Path) -> None:
 def test_an_application_that_cannot_start_ends_the_server_with_its_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("This is no folder.")
     unusable = {"store": {"kind": "sqlite", "path": str(tmp_path / "file" / "responses.sqlite3")}}
-    with starting(scripted_config(gateway=unusable)) as served:
+    with starting(scripted_config(gateway=unusable), in_background=True) as served:
         assert served.process.wait(240) == 1
         log = served.log
     assert "the application 'gateway' failed to start" in log

@@ -120,8 +120,13 @@ def serving(
 
 
 @contextmanager
-def starting(config: Mapping[str, Any], *, command: tuple[str, ...] = LAUNCHER) -> Iterator[Served]:
-    """Like `serving`, but without waiting: the server may not even become ready."""
+def starting(
+    config: Mapping[str, Any], *, command: tuple[str, ...] = LAUNCHER, in_background: bool = False
+) -> Iterator[Served]:
+    """Like `serving`, but without waiting: the server may not even become ready.
+
+    With `in_background` it starts with interrupts ignored, as the background jobs of a shell do.
+    """
     with tempfile.TemporaryDirectory(prefix="rr-", ignore_cleanup_errors=True) as name:
         folder, port = Path(name), _free_block()
         path = folder / "serve_config.yaml"
@@ -129,10 +134,7 @@ def starting(config: Mapping[str, Any], *, command: tuple[str, ...] = LAUNCHER) 
         # What the test's own process was given for its Ray is not the server's.
         variables = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         variables |= _apart(folder, port)
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            # As in a shell's background job. The server would inherit it, and not hear our interrupt.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        with (folder / "server.log").open("wb") as log:
+        with (folder / "server.log").open("wb") as log, _interrupts(ignored=in_background):
             process = subprocess.Popen(
                 [sys.executable, *command, str(path)],
                 cwd=ROOT,
@@ -147,6 +149,16 @@ def starting(config: Mapping[str, Any], *, command: tuple[str, ...] = LAUNCHER) 
             yield served
         finally:
             _stop(served)
+
+
+@contextmanager
+def _interrupts(*, ignored: bool) -> Iterator[None]:
+    """What the processes started within find: interrupts ignored, or as usual, whatever this one inherited."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _stop(served: Served) -> None:
