@@ -25,6 +25,7 @@ from deployments.serve_status import ServeStatus
 
 _HERE = Path(__file__).resolve().parent
 _READY_TIMEOUT_S = 1800.0
+_GROUP_S = 10.0
 
 
 class StartFailed(Exception):
@@ -148,9 +149,25 @@ def _serve(path: Path, config: dict[str, Any]) -> int:
             _say(_ready_line(_url(config), config))
     except StartFailed:
         process.send_signal(signal.SIGINT)
-        process.wait()
         raise
-    return process.wait()
+    else:
+        return process.wait()
+    finally:
+        process.wait()
+        _end_group(process.pid)
+
+
+def _end_group(group: int) -> None:
+    """End what Ray left of its processes, as it does when its start fails or `serve run` is killed."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        until = time.monotonic() + _GROUP_S
+        try:
+            os.killpg(group, number)
+            while time.monotonic() < until:
+                os.killpg(group, 0)
+                time.sleep(0.1)
+        except ProcessLookupError:
+            return
 
 
 def main() -> int:

@@ -21,7 +21,8 @@ MAX_PATTERN_CHARS = 4_000
 MAX_REPETITIONS = 1_000
 """Sum of the counts in the braces of one schema's regular expressions: `(a?){5000}a{5000}` compiles for 10 s."""
 
-REPETITION = re.compile(r"\{\s*(\d{1,9})?\s*,?\s*(\d{1,9})?\s*\}")
+REPETITION = re.compile(r"\{\s*+(\d*+)\s*+,?\s*+(\d*+)\s*+\}")
+"""`{n}`, `{n,}`, `{,m}` and `{n,m}`. Possessive, since it reads text of any length before a limit applies."""
 
 REQUEST_PARAMS = {
     "messages": "input",
@@ -93,8 +94,13 @@ def check_schema_size(schema: Any, *, param: str) -> None:
 
 
 def _repetitions(pattern: str) -> int:
-    """The sum of the greater counts of `{n}`, `{n,}` and `{n,m}`."""
-    return sum(max(int(low or 0), int(high or 0)) for low, high in REPETITION.findall(pattern))
+    """The sum of the greater counts of `{n}`, `{n,}`, `{,m}` and `{n,m}`."""
+    return sum(max(_count(low), _count(high)) for low, high in REPETITION.findall(pattern))
+
+
+def _count(digits: str) -> int:
+    """A count as far as nine digits go, which is beyond any limit: Python refuses to read very long numbers."""
+    return int(digits.lstrip("0")[:9] or 0)
 
 
 def _objects(schema: Any) -> Iterator[dict[str, Any]]:

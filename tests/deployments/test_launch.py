@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import pytest
 import yaml
 
 from deployments.launch import serve_environment
-from tests.support.served import ROOT, scripted_config, starting
+from tests.support.processes import title
+from tests.support.served import ROOT, Served, scripted_config, starting
+from tests.support.waiting import eventually
 
 HAPROXY = (
     "frontend prometheus\n"
@@ -129,6 +132,22 @@ def test_a_port_that_is_in_use_starts_nothing(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert f"127.0.0.1:{port} is in use" in ended.stderr
     assert ended.stdout == ""
+
+
+@pytest.mark.serve
+@pytest.mark.timeout(300)
+def test_a_ray_whose_head_is_killed_is_cleared_away() -> None:
+    with starting(scripted_config()) as served:
+        eventually(lambda: serving_processes(served, "ray::ServeController"), within_s=200)
+        (serve,) = serving_processes(served, "/serve run")
+        os.kill(serve, signal.SIGKILL)
+        assert served.process.wait(60) != 0
+        # That no process is left is what the end of the context sees to.
+
+
+def serving_processes(served: Served, name: str) -> list[int]:
+    """The server's processes with this in their title."""
+    return [pid for pid in served.pids() if name in title(pid)]
 
 
 @pytest.mark.serve

@@ -103,10 +103,11 @@ async def test_a_forced_call_has_arguments_that_fit_its_schema(
     assert said[-1] == Finish(reason="stop")
 
 
-async def test_a_call_cut_by_the_limit_is_closed(vllm_engine: Engine) -> None:
+async def test_a_call_cut_by_the_limit_is_left_open(vllm_engine: Engine) -> None:
     request = asking("Paris.", tools=[tool("get_weather")], tool_choice="required", max_output_tokens=16)
     said = await answer(vllm_engine, request)
-    assert isinstance(said[-2], CallClosed)
+    assert any(isinstance(got, CallOpened) for got in said)
+    assert not any(isinstance(got, CallClosed) for got in said)
     assert said[-1] == Finish(reason="length")
 
 

@@ -158,14 +158,29 @@ def test_a_schema_at_a_limit_passes_and_one_over_it_is_refused(what: str, limit:
 
 
 def test_a_huge_count_is_over_the_limit_however_it_is_written() -> None:
-    for count in ("999999999", "9999999999", "0000001001"):
+    for count in ("1001", "0000001001", "0" * 30 + "1001", "9" * 9, "9" * 10, "9" * 30, "9" * 3_900):
         with pytest.raises(InvalidRequest, match="repetitions"):
             check_schema_size({"pattern": f"a{{{count}}}"}, param="tools")
 
 
-@pytest.mark.parametrize("schema", [None, True, {}, [], "text", {"properties": 1, "enum": "a", "pattern": 2}])
+def test_braces_that_count_nothing_are_no_repetitions() -> None:
+    check_schema_size({"pattern": r"\{\} {} {,} {a} \p{L}"}, param="tools")
+
+
+@pytest.mark.parametrize(
+    "schema", [None, True, {}, [], "text", {"properties": 1, "enum": "a", "pattern": 2, "const": 3}]
+)
 def test_what_is_no_schema_has_no_size(schema: Any) -> None:
     check_schema_size(schema, param="tools")
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{" + " " * 5_000_000, "{" * 5_000_000, "{" + "1" * 5_000_000], ids=["  ", "{", "1"]
+)
+def test_a_pattern_is_measured_in_time_that_grows_with_its_length(pattern: str) -> None:
+    """Other than in line with its length, these would take hours: the test would run into its time limit."""
+    with pytest.raises(InvalidRequest, match="characters in patterns"):
+        check_schema_size({"pattern": pattern}, param="tools")
 
 
 def test_depth_is_no_danger() -> None:
