@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 from ray import serve
 
+from deployments import loopback  # noqa: F401 - its import is its effect
 from deployments.config import ModelSettings, ScriptedSettings
 from deployments.engines import wire
 from deployments.engines.base import Card, Engine

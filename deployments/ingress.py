@@ -21,6 +21,7 @@ from ray.serve.exceptions import RayServeException
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from deployments import loopback  # noqa: F401 - its import is its effect
 from deployments.config import GatewaySettings
 from deployments.engines.fleet import Fleet
 from deployments.service import ResponsesService
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 TENANT = "default"
 """The tenant of every request: this server does not tell its clients apart yet."""
 
-http = FastAPI(title="Ray Responses", docs_url=None, redoc_url=None, openapi_url=None)
+http = FastAPI(title="Ray Responses", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
 
 
 class EventStream(StreamingResponse):

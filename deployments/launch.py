@@ -109,7 +109,7 @@ def _say(line: str) -> None:
 
 
 def _ready_line(url: str, config: dict[str, Any]) -> str:
-    body = json.dumps({"model": _models(config)[0]["name"], "input": "Say hello."})
+    body = json.dumps({"model": _models(config)[0]["name"], "input": "Say hello.", "temperature": 0})
     return f"ready. Try:  curl {url}/v1/responses -H 'Content-Type: application/json' -d '{body}'"
 
 

@@ -21,7 +21,7 @@ from responses_api.errors import Overloaded, RequestTooLarge
 from responses_api.inputs import EngineInput, Finish
 from responses_api.records import GenerationRequest
 
-ADMISSION_TIMEOUT_S = 60.0
+ADMISSION_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 10.0
 _LEAVE_TIMEOUT_S = 1.0
 

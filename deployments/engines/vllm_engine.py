@@ -32,14 +32,17 @@ from vllm.utils.mistral import is_mistral_tokenizer
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.metrics.loggers import StatLoggerBase
+from vllm.v1.structured_output.backend_xgrammar import XgrammarBackend
+from vllm.v1.structured_output.request import get_structured_output_key
 
 from deployments.engines.base import EngineDead, EngineError, EngineStatus, RequestRefused
 from deployments.engines.embedded_model import resolve_model
 from deployments.engines.orphan_guard import OrphanGuard
+from deployments.engines.schema_limits import check_schema_size
 from deployments.engines.vllm_deltas import DeltaTranslator
 from deployments.engines.vllm_environment import environment, process_defaults
 from deployments.engines.vllm_outputs import Generation, read
-from deployments.engines.vllm_request import REQUEST_PARAMS, chat_fields, check_schema_size, wants_tools
+from deployments.engines.vllm_request import REQUEST_PARAMS, chat_fields, wants_tools
 from deployments.vllm_settings import OWN_ARGUMENTS, VllmSettings
 from responses_api.errors import ApiError, ContextLengthExceeded, InvalidRequest, Overloaded
 from responses_api.inputs import EngineInput, EngineStarted
@@ -133,6 +136,10 @@ class VllmEngine:
             get_tool_call_id_type(engine.model_config) != "random"
         )
         self._defaults = engine.model_config.get_diff_sampling_param()
+        self._grammars: XgrammarBackend | None = None
+        if engine.vllm_config.structured_outputs_config.backend == "xgrammar":
+            vocab_size = engine.model_config.get_vocab_size()
+            self._grammars = XgrammarBackend(engine.vllm_config, tokenizer=self._tokenizer, vocab_size=vocab_size)
         self._closed = False
 
     @classmethod
@@ -240,7 +247,7 @@ class VllmEngine:
         self._require_alive()
         chat = self._chat_request(request)
         try:
-            self._check_grammars(request, chat)
+            await self._check_grammars(request, chat)
             prompt = await self._render(chat)
             input_tokens = extract_prompt_len(self._model_config, prompt)
             parser = self._make_parser(chat)
@@ -275,7 +282,7 @@ class VllmEngine:
         except VLLMClientError as exc:
             _refuse(exc)
 
-    def _check_grammars(self, request: GenerationRequest, chat: Any) -> None:
+    async def _check_grammars(self, request: GenerationRequest, chat: Any) -> None:
         """Try the grammars of the answer's format and of the tools, so that a refusal names the right one.
 
         Raises:
@@ -284,7 +291,7 @@ class VllmEngine:
         param = "text.format.schema"
         try:
             check_schema_size(request.output_format.schema, param=param)
-            self._verify(chat.extract_structured_outputs())
+            await self._verify(chat.extract_structured_outputs())
             if wants_tools(request):
                 param = "tools"
                 probe = chat.model_copy()
@@ -292,19 +299,23 @@ class VllmEngine:
                 if (constraint := probe.extract_structured_outputs()) is not None:
                     for tool in request.tools:
                         check_schema_size(tool["function"].get("parameters"), param=param)
-                    self._verify(constraint)
+                    await self._verify(constraint)
         except InvalidRequest as error:
             raise RequestRefused(error) from None
         except Exception as exc:  # vLLM and its grammar libraries raise all sorts on odd schemas
-            message = f"The schema cannot be turned into a grammar: {_message(exc)}"
+            cause = _message(exc) if isinstance(exc, ValueError) else "it has a constraint that no grammar can hold"
+            message = f"The schema cannot be turned into a grammar: {cause}"
             raise RequestRefused(InvalidRequest(message, param=param)) from exc
 
-    def _verify(self, constraint: Any) -> None:
+    async def _verify(self, constraint: Any) -> None:
+        """Raise unless vLLM can hold an answer to the constraint. Its own checks miss what only fails to compile."""
         if constraint is not None:
             config = self._engine.vllm_config
             SamplingParams(structured_outputs=constraint).verify(
                 self._model_config, config.speculative_config, config.structured_outputs_config, self._tokenizer
             )
+            if self._grammars is not None:
+                await asyncio.to_thread(self._grammars.compile_grammar, *get_structured_output_key(constraint))
 
     async def _render(self, chat: Any) -> Any:
         """The prompt of `chat`; also puts the tools' grammar into `chat`."""

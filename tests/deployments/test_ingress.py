@@ -418,13 +418,11 @@ def test_an_engine_that_dies_in_mid_stream_fails_the_response_and_the_next_one_w
     eventually(lambda: answers_ready(server), within_s=LIMIT_S)
 
 
-def test_all_that_the_server_listens_on_is_loopback_but_the_replicas_own_channel(server: Served) -> None:
+def test_all_that_the_server_listens_on_is_loopback(server: Served) -> None:
     found = listeners(server.pids())
     assert server.port in {listener.port for listener in found}
-    outside = [listener for listener in found if not listener.is_loopback]
-    # Serve binds the channel between its replicas to all interfaces and has no setting for it.
-    assert all(listener.process.startswith("ray::ServeReplica:") for listener in outside), outside
-    assert len({listener.pid for listener in outside}) == len(outside)
+    assert any(listener.process.startswith("ray::ServeReplica:") for listener in found)
+    assert [listener for listener in found if not listener.is_loopback] == []
 
 
 def test_plain_serve_run_without_our_environment_works_too() -> None:

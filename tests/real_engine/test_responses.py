@@ -300,6 +300,9 @@ def test_bad_input_is_refused_by_name_and_leaves_the_engine_alone(
         {"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}},
         {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?<=x)["}}},
         {"type": "wrong"},
+        {"$ref": "#"},
+        {"type": "string", "minLength": -5},
+        {"type": "string", "pattern": "(((((.{0,9}){0,9}){0,9}){0,9}){0,9}){0,9}Q"},
     ],
 )
 def test_a_schema_that_cannot_be_compiled_is_refused_and_the_engine_lives(client: OpenAI, schema: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,18 @@ def ray_cluster() -> Iterator[None]:
         yield
         return
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    ray.init(
+    start = partial(
+        ray.init,
         num_cpus=1,
         include_dashboard=False,
         configure_logging=False,
         log_to_driver=False,
         runtime_env={"env_vars": {"PYTHONPATH": paths}},
     )
+    try:
+        start()
+    except Exception:  # on a very busy machine Ray gives its node up after 30 s, and says so by a bare Exception
+        ray.shutdown()
+        start()
     yield
     ray.shutdown()

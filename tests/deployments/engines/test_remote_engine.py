@@ -42,6 +42,7 @@ async def handle(ray_cluster: None) -> AsyncIterator[Any]:
         graceful_shutdown_timeout_s=1,
         ray_actor_options={"num_cpus": 0},
     )
+    serve.start(proxy_location="Disabled")
     yield await asyncio.to_thread(serve.run, host.bind(), name="scripted", route_prefix=None)
     await serve.shutdown_async()
 
