@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from deployments.engines.base import Card, Engine, EngineDead, EngineStatus, RequestRefused
+from deployments.engines.base import Card, Engine, EngineDead, EngineError, EngineStatus, RequestRefused
 from deployments.stores.base import LogClosed, Store, StoreError
 from deployments.streaming import SHUTDOWN, LiveResponse
 from responses_api import ids
@@ -241,7 +241,7 @@ def _translated() -> Iterator[None]:
         yield
     except RequestRefused as exc:
         raise exc.error from exc
-    except EngineDead as exc:
+    except EngineError as exc:
         log.warning("no engine: %s", exc)
         raise Unavailable("The model is not available at the moment. Please try again.") from exc
     except StoreError as exc:

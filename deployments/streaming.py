@@ -11,7 +11,7 @@ import contextvars
 import logging
 from collections.abc import AsyncIterator, Callable
 
-from deployments.engines.base import Engine, EngineDead, RequestRefused
+from deployments.engines.base import Engine, EngineDead, EngineError, RequestRefused
 from deployments.stores.base import Store, StoreError
 from responses_api.emitter import ResponseEmitter
 from responses_api.errors import ResponseNotFound
@@ -24,6 +24,7 @@ from responses_api.sse import DONE, encode_event, keepalive
 log = logging.getLogger(__name__)
 
 ENGINE_LOST = Fail("server_error", "The model's engine stopped while it was generating. Please try again.")
+UNFINISHED = Fail("server_error", "The model's engine could not finish this response.")
 INTERNAL = Fail("server_error", "The server had an internal error while it was generating. Please try again.")
 SHUTDOWN = Fail("server_error", "The server is shutting down. Please try again.")
 
@@ -131,6 +132,9 @@ class LiveResponse:
         except EngineDead as exc:
             log.warning("response %s: engine lost: %s", self.record.response_id, exc)
             await self._end(ENGINE_LOST, reason=exc)
+        except EngineError as exc:
+            log.error("response %s: the engine gave up: %s", self.record.response_id, exc)  # noqa: TRY400 - the trace is the engine's to log
+            await self._end(UNFINISHED, reason=exc)
         except Exception as exc:
             log.exception("response %s: generation failed", self.record.response_id)
             await self._end(INTERNAL, reason=exc)

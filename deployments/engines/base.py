@@ -64,6 +64,7 @@ class Engine(Protocol):
         Raises:
             RequestRefused: the request cannot be served by this engine.
             EngineDead: on entering or between batches.
+            EngineError: between batches; this generation failed, the engine is unharmed.
         """
         ...
 

@@ -303,7 +303,11 @@ class VllmEngine:
         except InvalidRequest as error:
             raise RequestRefused(error) from None
         except Exception as exc:  # vLLM and its grammar libraries raise all sorts on odd schemas
-            cause = _message(exc) if isinstance(exc, ValueError) else "it has a constraint that no grammar can hold"
+            cause = (
+                _message(exc)
+                if isinstance(exc, ValueError | VLLMClientError)
+                else "it has a constraint that no grammar can hold"
+            )
             message = f"The schema cannot be turned into a grammar: {cause}"
             raise RequestRefused(InvalidRequest(message, param=param)) from exc
 
@@ -315,7 +319,7 @@ class VllmEngine:
                 self._model_config, config.speculative_config, config.structured_outputs_config, self._tokenizer
             )
             if self._grammars is not None:
-                await asyncio.to_thread(self._grammars.compile_grammar, *get_structured_output_key(constraint))
+                await asyncio.to_thread(_try_grammar, self._grammars, constraint)
 
     async def _render(self, chat: Any) -> Any:
         """The prompt of `chat`; also puts the tools' grammar into `chat`."""
@@ -401,6 +405,15 @@ def _refuse(exc: Exception) -> NoReturn:
     else:
         error = InvalidRequest(_message(exc), param=REQUEST_PARAMS.get(parameter or "messages", "input"))
     raise RequestRefused(error) from exc
+
+
+def _try_grammar(grammars: Any, constraint: Any) -> None:
+    """Compile the constraint's grammar as the engine will; raise if that fails, or if no token can begin a text."""
+    grammar = grammars.compile_grammar(*get_structured_output_key(constraint))
+    allowed = grammars.allocate_token_bitmask(1)
+    grammar.fill_bitmask(allowed, 0)
+    if not allowed.any():
+        raise ValueError("no text fits it")
 
 
 def _message(exc: BaseException) -> str:

@@ -14,7 +14,7 @@ from typing import assert_never
 
 import msgspec
 
-from deployments.engines.base import Engine, EngineDead, EngineStatus, RequestRefused
+from deployments.engines.base import Engine, EngineDead, EngineError, EngineStatus, RequestRefused
 from responses_api.errors import (
     ApiError,
     ContextLengthExceeded,
@@ -57,7 +57,13 @@ class Dead(msgspec.Struct, frozen=True, array_like=True, tag="dead"):
     message: str
 
 
-Frame = Batch | Refused | Dead
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag="failed"):
+    """The engine cannot finish this generation, and is unharmed."""
+
+    message: str
+
+
+Frame = Batch | Refused | Dead | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 _requests = msgspec.msgpack.Decoder(GenerationRequest)
@@ -79,7 +85,7 @@ def inputs(frame: bytes) -> list[EngineInput]:
     """The batch in a frame.
 
     Raises:
-        RequestRefused, EngineDead: what the frame says instead. A frame that cannot be read is a dead engine's.
+        RequestRefused, EngineDead, EngineError: what the frame says instead; one that cannot be read says EngineDead.
     """
     try:
         got = _frames.decode(frame)
@@ -92,6 +98,8 @@ def inputs(frame: bytes) -> list[EngineInput]:
             raise RequestRefused(REFUSALS.get(got.error, ServerError)(got.message, param=got.param, code=got.code))
         case Dead():
             raise EngineDead(got.message)
+        case Failed():
+            raise EngineError(got.message)
         case _:
             assert_never(got)
 
@@ -105,8 +113,8 @@ def being_cancelled() -> bool:
 async def serve(engine: Engine, request: bytes) -> AsyncGenerator[bytes, None]:
     """The serving half: one generation as frames.
 
-    A whole generation's last frame is a `Batch` that ends in `Finish`; any other end is a `Refused`, a `Dead`, or an
-    asker who left. Closing or cancelling this iterator aborts the generation and waits until it is.
+    A whole generation's last frame is a `Batch` that ends in `Finish`; any other end is a `Refused`, a `Dead`, a
+    `Failed`, or an asker who left. Closing or cancelling this iterator aborts the generation and waits until it is.
     """
     handing_over = False
     try:
@@ -120,6 +128,8 @@ async def serve(engine: Engine, request: bytes) -> AsyncGenerator[bytes, None]:
         yield _encoder.encode(_refused(refusal.error))
     except EngineDead as exc:
         yield _encoder.encode(Dead(str(exc)))
+    except EngineError as exc:
+        yield _encoder.encode(Failed(str(exc)))
     except asyncio.CancelledError:
         if handing_over or being_cancelled():
             return  # the asker left; nobody reads what follows

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from deployments.engines.base import Engine, EngineDead, RequestRefused
+from deployments.engines.base import Engine, EngineDead, EngineError, RequestRefused
 from deployments.engines.scripted_engine import ScriptedEngine
 from deployments.stores.base import Store, StoreUnavailable
 from deployments.stores.memory import MemoryStore
-from deployments.streaming import ENGINE_LOST, INTERNAL, LiveResponse
+from deployments.streaming import ENGINE_LOST, INTERNAL, UNFINISHED, LiveResponse
 from responses_api.emitter import ResponseEmitter, replay
 from responses_api.errors import ResponseNotFound
 from responses_api.inputs import Begin, Cancel, EngineStarted, Fail, Finish, TextDelta, Tokens
@@ -156,6 +156,7 @@ async def test_an_engine_that_dies_in_mid_stream_fails_the_response() -> None:
     [
         (ReciterEngine([EngineStarted("r", 1)], [Tokens((1,)), TextDelta("One.")]), ENGINE_LOST),
         (ReciterEngine([EngineStarted("r", 1)], failure=EngineDead("gone")), ENGINE_LOST),
+        (ReciterEngine([EngineStarted("r", 1)], failure=EngineError("its grammar broke")), UNFINISHED),
         (ReciterEngine([EngineStarted("r", 1)], failure=ZeroDivisionError()), INTERNAL),
         (ReciterEngine([EngineStarted("r", 1)], [TextDelta("")], [Finish("stop")]), INTERNAL),
     ],

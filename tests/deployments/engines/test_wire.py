@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from deployments.engines import wire
-from deployments.engines.base import EngineDead, RequestRefused
+from deployments.engines.base import EngineDead, EngineError, RequestRefused
 from deployments.engines.scripted_engine import ScriptedEngine
 from responses_api.errors import ApiError, InvalidRequest, ResponseNotFound, ServerError
 from responses_api.inputs import EngineInput, EngineStarted, Finish, Prefilled
@@ -73,6 +73,13 @@ async def test_whatever_else_an_engine_raises_is_its_death(failure: BaseExceptio
     (_, frame) = await frames_of(_FailingEngine(failure), asking("x"))
     with pytest.raises(EngineDead):
         wire.inputs(frame)
+
+
+async def test_a_generation_that_fails_by_itself_is_no_dead_engine() -> None:
+    (_, frame) = await frames_of(_FailingEngine(EngineError("its grammar broke")), asking("x"))
+    with pytest.raises(EngineError, match="its grammar broke") as caught:
+        wire.inputs(frame)
+    assert type(caught.value) is EngineError
 
 
 async def test_a_request_that_cannot_be_read_is_no_crash() -> None:
