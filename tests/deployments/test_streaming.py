@@ -160,7 +160,7 @@ async def test_an_engine_that_dies_in_mid_stream_fails_the_response() -> None:
         (ReciterEngine([EngineStarted("r", 1)], failure=ZeroDivisionError()), INTERNAL),
         (ReciterEngine([EngineStarted("r", 1)], [TextDelta("")], [Finish("stop")]), INTERNAL),
     ],
-    ids=["ends without finishing", "dies", "raises", "says what is not legal"],
+    ids=["ends without finishing", "dies", "gives up", "raises", "says what is not legal"],
 )
 async def test_an_engine_that_breaks_its_contract_fails_the_response(engine: ReciterEngine, ending: Fail) -> None:
     store = MemoryStore()
