@@ -26,7 +26,15 @@ from deployments.config import GatewaySettings
 from deployments.engines.fleet import Fleet
 from deployments.service import ResponsesService
 from deployments.stores.open import open_store
-from responses_api.errors import ApiError, InvalidRequest, Overloaded, RequestTooLarge, ServerError, Unavailable
+from responses_api.errors import (
+    ApiError,
+    InvalidRequest,
+    ModelNotFound,
+    Overloaded,
+    RequestTooLarge,
+    ServerError,
+    Unavailable,
+)
 from responses_api.inputs import Cancel
 from responses_api.paging import input_items_page, page_query
 from responses_api.sse import encode_response
@@ -138,7 +146,7 @@ class GatewayImpl:
         for card in await self._service.models():
             if card.name == model:
                 return _json(msgspec.json.encode(_model(card.name, card.created)))
-        raise HTTPException(404, f"The model '{model}' does not exist.")
+        raise ModelNotFound(model)
 
     @http.get("/health/live")
     async def live(self) -> Response:

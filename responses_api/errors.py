@@ -62,6 +62,17 @@ class ResponseNotFound(ApiError):
         self.response_id = response_id
 
 
+class ModelNotFound(ApiError):
+    """No such model is served. In a request's body it is an `InvalidRequest` instead: clients repeat a 404."""
+
+    status = 404
+    type = "invalid_request_error"
+    default_code = "model_not_found"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"The model '{model[:256]}' does not exist.", param="model")
+
+
 class Overloaded(ApiError):
     """No engine can take the request now; a later try may succeed."""
 

@@ -16,6 +16,7 @@ Role = Literal["user", "assistant", "system", "developer"]
 Status = Literal["in_progress", "completed", "incomplete"]
 Phase = Literal["commentary", "final_answer"]
 NonEmpty = Annotated[str, Field(min_length=1)]
+ItemId = Annotated[str, Field(max_length=256)]
 
 
 class InputText(Strict):
@@ -76,7 +77,7 @@ AssistantContent = Annotated[
 class _Item(Strict):
     """What any item may carry."""
 
-    id: str | None = None
+    id: ItemId | None = None
     status: Status | None = None
     created_by: str | None = None
 

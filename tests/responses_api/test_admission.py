@@ -322,3 +322,13 @@ def test_the_param_of_a_refusal_leads_to_a_place_in_the_body(body: dict[str, Any
     if refusal.param is not None and not refusal.param.startswith("metadata"):
         assert refusal.param.split(".")[0].split("[")[0] in {*body, "model", "input"}
         assert "<" not in refusal.param.replace("<string>.", "") or "<string>" in json.dumps(body)
+
+
+def test_an_item_id_is_of_bounded_length() -> None:
+    def body(item_id: str) -> bytes:
+        return json.dumps({"model": "m", "input": [{"role": "user", "content": "a", "id": item_id}]}).encode()
+
+    assert parse_request(body("x" * 256))
+    with pytest.raises(InvalidRequest) as refused:
+        parse_request(body("x" * 257))
+    assert refused.value.param == "input[0].id"
