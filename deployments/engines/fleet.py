@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from deployments.engines.base import Card, Engine, EngineDead
-from deployments.engines.remote_engine import RemoteEngine
+from deployments.engines.remote_engine import RemoteEngine, start_call
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Fleet:
                 return
             try:
                 handle = serve.get_app_handle(self._app)
-                cards = _cards.decode(await asyncio.wait_for(handle.models.remote(), self._timeout_s))
+                cards = _cards.decode(await asyncio.wait_for(start_call(handle.models), self._timeout_s))
             except (RayError, RayServeException, TimeoutError) as exc:
                 self._failed_at = time.monotonic()
                 if not self._models:

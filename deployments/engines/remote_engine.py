@@ -100,7 +100,7 @@ class RemoteEngine:
         """Nothing is held here; the replicas are Serve's."""
 
     async def _ask(self, handle: Any) -> Any:
-        response = _start(handle)
+        response = start_call(handle)
         try:
             async with asyncio.timeout(self._answer_timeout_s):
                 return await response
@@ -120,7 +120,7 @@ class _Call:
     """One streaming handle call. Whatever happens, `leave` cancels what is still running."""
 
     def __init__(self, handle: Any, request: bytes) -> None:
-        self._frames = _start(handle, request)
+        self._frames = start_call(handle, request)
         self._ended = False
         # A task, so that cancelling who waits for it cannot lose the call between its start and the first frame.
         self._first: asyncio.Task[bytes] = asyncio.create_task(self._frames.__anext__())
@@ -172,8 +172,12 @@ class _Call:
                 await _frame(self._frames.__anext__())
 
 
-def _start(handle: Any, *args: bytes) -> Any:
-    """Start a handle call that no request owns: Serve cancels the calls made in a request's context when it ends."""
+def start_call(handle: Any, *args: Any) -> Any:
+    """Start a handle call that no request owns.
+
+    Serve keeps the calls that are made in a request's context, ended ones too, and cancels them when the client leaves;
+    a call that ended makes it give up before it cancels the request itself.
+    """
     return contextvars.Context().run(handle.remote, *args)
 
 
