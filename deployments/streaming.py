@@ -142,9 +142,6 @@ class LiveResponse:
     async def _generate(self, engine: Engine, request: GenerationRequest) -> None:
         async with engine.generate(request) as batches:
             async for batch in batches:
-                if self._ending is not None and self._interruptible:
-                    # An await that completes just as it is cancelled may swallow the cancellation; it is not lost here.
-                    raise asyncio.CancelledError
                 if not self._accepted.done():
                     await self._accept(batch)
                     continue

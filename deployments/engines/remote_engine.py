@@ -173,11 +173,7 @@ class _Call:
 
 
 def start_call(handle: Any, *args: Any) -> Any:
-    """Start a handle call that no request owns.
-
-    Serve keeps the calls that are made in a request's context, ended ones too, and cancels them when the client leaves;
-    a call that ended makes it give up before it cancels the request itself.
-    """
+    """Start a handle call that no request owns: Serve cancels the calls made in a request's context when it ends."""
     return contextvars.Context().run(handle.remote, *args)
 
 
